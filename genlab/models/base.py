@@ -1,0 +1,90 @@
+"""What a model can do: small protocols that training, sampling and evaluation ask for; no model inherits from them.
+
+A model is a plain ``torch.nn.Module`` whose first constructor argument is ``spec: Spec``. It knows no trainer,
+optimizer, logger or config. **Everything meets in data space**: ``x`` holds what the data set holds (uint8 levels for
+images, floats for vectors), a model scales for itself, and samples are data-space values again.
+
+Letters in shapes: B batch, C H W image channels, height, width, D features, T time, Z latent, K classes, P parameters
+of an output distribution for one dimension. ``x`` is (B, *spec.shape), ``y`` is (B,) int64 class labels or None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from genlab.noise import Noise
+
+if TYPE_CHECKING:
+    from genlab.losses.base import AdversarialLoss
+    from genlab.penalties.base import Penalty
+
+Batch = Mapping[str, Tensor]
+"""``{"x": (B, *spec.shape), "y": (B,)}``; ``y`` only where the data have labels."""
+
+
+@runtime_checkable
+class Samples(Protocol):
+    def sample(self, noise: Noise, y: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+        """One data-space example for each stream of ``noise``, (B, *spec.shape); a function of its arguments alone.
+
+        Temperature multiplies standard deviations (flows, VAEs, the latent of a GAN) and divides logits
+        (auto-regressive models).
+        """
+        ...
+
+
+@runtime_checkable
+class Density(Protocol):
+    exact: bool
+    """True: ``log_prob`` is exact (printed ``=``); False: a stochastic estimate (printed ``~``)."""
+
+    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """log p(x) in nats, (B,): of the integers where the data are integers, else a density in data units."""
+        ...
+
+
+@runtime_checkable
+class Bound(Protocol):
+    def bound(self, x: Tensor, y: Tensor | None = None, k: int = 1) -> Tensor:
+        """A lower bound on log p(x) in nats, (B,), from k importance samples; non-decreasing in k in expectation."""
+        ...
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The latent code of each example, (B, Z); the posterior mean where there is a posterior."""
+        ...
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """The data-space example of each code, (B, *spec.shape); the mean or mode where there is a distribution."""
+        ...
+
+
+@runtime_checkable
+class Translates(Protocol):
+    def translate(self, x: Tensor, to: str) -> Tensor:
+        """Each example carried over to the domain ``to``, (B, *spec.shape)."""
+        ...
+
+
+@runtime_checkable
+class Game(Protocol):
+    def players(self) -> dict[str, list[nn.Module]]:
+        """Who plays, in the order of play, and the modules each one trains; the last player's turn closes a step."""
+        ...
+
+    def turn(
+        self, player: str, batch: Batch, loss: AdversarialLoss, penalty: Penalty | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The scalar that ``player`` minimises on ``batch``, and detached parts of it to be logged.
+
+        ``penalty`` is None in turns without one (a lazy penalty) and for players that are not critics.
+        """
+        ...
+
+
+CAPABILITIES = {"sample": Samples, "density": Density, "bound": Bound, "encode": Encodes, "translate": Translates, "game": Game}

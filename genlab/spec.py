@@ -1,0 +1,75 @@
+"""What one example of a data set looks like, and the scalings between its values and those a network wants."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The shape and the values of one example; a model is built from it, and a checkpoint carries it.
+
+    Args:
+        kind: ``image``, ``vector``, ``sequence``, ``text`` or ``audio``.
+        shape: of one example, (C, H, W) for an image, (D,) for a vector.
+        levels: number of integer values 0 ... levels - 1 of a dimension (256 for 8-bit images, 2 for binary ones);
+            None for continuous data.
+        classes: names of the classes where an example has one label.
+        attributes: names of the attributes where an example has several binary labels, as CelebA's 40.
+        domains: names of the domains of translation data.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    levels: int | None = None
+    classes: tuple[str, ...] = field(default=())
+    attributes: tuple[str, ...] = field(default=())
+    domains: tuple[str, ...] = field(default=())
+
+    @property
+    def dimensions(self) -> int:
+        """Number D of dimensions of one example, colour channels included: the D of bits/dim."""
+        return math.prod(self.shape)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain containers, for checkpoints."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Spec:
+        """The inverse of ``to_dict``."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()})
+
+
+def to_signed(x: Tensor, levels: int | None) -> Tensor:
+    """Integer levels to [-1, 1], 2x / (levels - 1) - 1; continuous data as they are."""
+    return x if levels is None else x.float().mul_(2 / (levels - 1)).sub_(1)
+
+
+def from_signed(x: Tensor, levels: int | None) -> Tensor:
+    """[-1, 1] to integer levels (uint8), rounded to the nearest; continuous data as they are."""
+    if levels is None:
+        return x
+    import torch
+
+    return x.float().add(1).mul((levels - 1) / 2).round().clamp(0, levels - 1).to(torch.uint8)
+
+
+def dequantize(x: Tensor, levels: int, u: Tensor) -> Tensor:
+    """(x + u) / levels in [0, 1), for u in [0, 1): a density of the result bounds the probability of the integers.
+
+    log P(x) >= E_u[log p((x + u) / levels)] - D log(levels)   (Theis et al. 2016, arXiv 1511.01844, eq. 3)
+    """
+    return (x.to(u.dtype) + u) / levels
+
+
+def quantize(y: Tensor, levels: int) -> Tensor:
+    """[0, 1) to integer levels (uint8), rounded down: undoes ``dequantize``; values outside go to the nearest level."""
+    import torch
+
+    return (y * levels).floor().clamp(0, levels - 1).to(torch.uint8)
