@@ -1,10 +1,9 @@
 """What a loss is: for games, two functions of critic values; for likelihoods, one function of model and batch."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from torch import Tensor, nn
-
-from genlab.models.base import Batch
 
 
 class AdversarialLoss(Protocol):
@@ -22,4 +21,4 @@ class AdversarialLoss(Protocol):
 class Objective(Protocol):
     """A likelihood objective: a scalar to minimise, in nats per example, and named detached parts to be logged."""
 
-    def __call__(self, model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]: ...
+    def __call__(self, model: nn.Module, batch: Mapping[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]: ...

@@ -11,15 +11,13 @@ of an output distribution for one dimension. ``x`` is (B, *spec.shape), ``y`` is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from genlab.losses.base import AdversarialLoss
 from genlab.noise import Noise
-
-if TYPE_CHECKING:
-    from genlab.losses.base import AdversarialLoss
-    from genlab.penalties.base import Penalty
+from genlab.penalties.base import Penalty
 
 Batch = Mapping[str, Tensor]
 """``{"x": (B, *spec.shape), "y": (B,)}``; ``y`` only where the data have labels."""
@@ -85,6 +83,3 @@ class Game(Protocol):
         ``penalty`` is None in turns without one (a lazy penalty) and for players that are not critics.
         """
         ...
-
-
-CAPABILITIES = {"sample": Samples, "density": Density, "bound": Bound, "encode": Encodes, "translate": Translates, "game": Game}

@@ -1,0 +1,54 @@
+"""Errors a user can mend: one line, the key they typed, its value, the reason, a suggestion. No traceback."""
+
+from difflib import get_close_matches
+from typing import Any, ClassVar
+
+
+class GenlabError(Exception):
+    """Something failed while running; printed as ``error: <message>``."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class DataError(GenlabError):
+    """A data file is missing, damaged or of the wrong format; the message names the file."""
+
+
+class CheckpointError(GenlabError):
+    """A checkpoint is missing, damaged or not to be trusted; the message names the file."""
+
+
+class ConfigError(GenlabError):
+    """A value on the command line or in a config is wrong.
+
+    Args:
+        key: as the user types it, ``optimizer.lr``.
+        value: what stands there.
+        reason: what is wrong with it.
+        suggestion: what would be accepted, if anything comes near.
+        source: the file or the command line it came from.
+    """
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, key: str, value: Any, reason: str, suggestion: str = "", source: str = ""):
+        hint = f"; did you mean '{suggestion}'?" if suggestion else ""
+        origin = f"   ({source})" if source else ""
+        super().__init__(f"{key}={value}: {reason}{hint}{origin}")
+        self.key, self.value, self.reason, self.suggestion, self.source = key, value, reason, suggestion, source
+
+
+class ConfigErrors(GenlabError):
+    """Several at once, so that a user mends them in one go."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, problems: list[ConfigError]):
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+def nearest(name: str, names: Any) -> str:
+    """The one of ``names`` that ``name`` is most likely a slip of, or an empty string."""
+    matches = get_close_matches(str(name), [str(other) for other in names], n=1, cutoff=0.6)
+    return matches[0] if matches else ""
