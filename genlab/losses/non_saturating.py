@@ -1,0 +1,20 @@
+"""The adversarial loss of the first GAN, as it is trained in practice."""
+
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from genlab.losses.minimax import Minimax
+
+
+class NonSaturating(Minimax):
+    """The critic of ``Minimax``, and a generator that wants its examples to be taken for real ones.
+
+    generator:  E[-log D(G(z))],   D = sigmoid(d)
+
+    Same fixed point as minimax, with a gradient proportional to 1 - D(G(z)): strongest where the critic wins.
+    (Goodfellow et al. 2014, arXiv 1406.2661, section 3)
+    """
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        """Loss of the generator from the critic's logits on its examples, (B,)."""
+        return softplus(-fake).mean()
