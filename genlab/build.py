@@ -1,0 +1,81 @@
+"""From a config node to the object it names: ``{_target_: package.module.Name, argument: value}``.
+
+The one convention: **arguments without a default come from code, those with a default come from YAML**. A nested node
+that still lacks an argument is handed over as a ``functools.partial``, for its owner to finish (a GAN gives its
+generator the spec and the size of the latent); one that lacks none is built on the spot.
+
+Only names under a trusted prefix are imported. Packages of the user's are trusted by ``trust``, which the command line
+calls for ``plugins=[...]`` and nothing that comes from a file ever does.
+"""
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from genlab.errors import ConfigError
+
+_trusted = ["genlab.", "torch.nn.", "torch.optim.", "pytorch_lightning.loggers."]
+
+
+def trust(*packages: str) -> None:
+    """Admit targets of these packages, from now on and in this process only."""
+    _trusted.extend(f"{package}." for package in packages if f"{package}." not in _trusted)
+
+
+def build(node: Mapping[str, Any], **given: Any) -> Any:
+    """The object that ``node`` describes; of ``given``, it gets the arguments that it names.
+
+    Raises:
+        ConfigError: the target is not trusted or not there, or an argument is missing or unknown.
+    """
+    target = locate(node["_target_"])
+    names = inspect.signature(target).parameters
+    arguments = {key: _finish(value) for key, value in node.items() if key != "_target_"}
+    arguments |= {key: value for key, value in given.items() if key in names}
+    try:
+        return target(**arguments)
+    except TypeError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+            raise  # the constructor ran and failed within: not a question of its arguments
+        raise ConfigError("_target_", node["_target_"], str(error)) from None
+
+
+def locate(path: str) -> Callable[..., Any]:
+    """The class or function at a dotted path, from its own module: no attribute of an attribute, no re-export of
+    something untrusted."""
+    module, _, name = path.rpartition(".")
+    if not any(path.startswith(prefix) for prefix in _trusted):
+        raise ConfigError(
+            "_target_", path, "not a trusted package; trusted are " + ", ".join(prefix[:-1] for prefix in _trusted)
+            + " and those named by plugins=[...]",
+        )
+    try:
+        target = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError("_target_", path, str(error)) from None
+    origin = f"{getattr(target, '__module__', '')}."
+    if not callable(target) or not any(origin.startswith(prefix) for prefix in _trusted):
+        raise ConfigError("_target_", path, "neither a class nor a function of a trusted package")
+    return target
+
+
+def _finish(value: Any) -> Any:
+    """Nested nodes become objects, or partials where they still lack an argument."""
+    if isinstance(value, Mapping):
+        if "_target_" not in value:
+            return {key: _finish(item) for key, item in value.items()}
+        target = locate(value["_target_"])
+        arguments = {key: _finish(item) for key, item in value.items() if key != "_target_"}
+        lacking = [
+            name
+            for name, parameter in inspect.signature(target).parameters.items()
+            if parameter.default is parameter.empty
+            and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+            and name not in arguments
+        ]
+        return functools.partial(target, **arguments) if lacking else build(value)
+    if isinstance(value, (list, tuple)):
+        return [_finish(item) for item in value]
+    return value

@@ -1,0 +1,100 @@
+"""A checkpoint is plain containers and tensors: read with ``weights_only=True``, built from the config it carries."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from genlab import __version__
+from genlab.build import build
+from genlab.errors import CheckpointError
+from genlab.run import atomic
+from genlab.spec import Spec
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model as it samples and scores: averaged weights where there are any, in evaluation mode."""
+
+    model: nn.Module
+    spec: Spec
+    config: dict[str, Any]
+    step: int
+    averaged: bool
+
+
+def card(config: dict[str, Any], spec: Spec, step: int) -> dict[str, Any]:
+    """What a checkpoint says of itself, so that the file alone samples on another machine."""
+    return {"version": __version__, "config": config, "spec": spec.to_dict(), "step": step}
+
+
+def write(path: Path, state: dict[str, Any]) -> None:
+    """Save under a temporary name and rename.
+
+    Raises:
+        CheckpointError: it cannot be written (a full disk, say); what stood there before is untouched.
+    """
+    try:
+        with atomic(path) as partial:
+            torch.save(state, partial)
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "write" not in str(error) and "file" not in str(error):
+            raise
+        reason = getattr(error, "strerror", None) or "the disk is full or not writable"
+        raise CheckpointError(f"{path}: cannot write the checkpoint: {reason}") from None
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The plain contents of a checkpoint file.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or holds anything but plain containers and tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise CheckpointError(f"{path}: holds more than tensors and plain containers; refused, nothing was run") from None
+    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path}: damaged or cut short ({' '.join(str(error).split())[:80]})") from None
+    if not isinstance(state, dict) or not isinstance(state.get("genlab"), dict):
+        raise CheckpointError(f"{path}: not a checkpoint of genlab")
+    return state
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> Loaded:
+    """The model of a checkpoint file, wherever the file lies.
+
+    Raises:
+        CheckpointError: as ``read``, or its weights do not fit the model that its config describes.
+    """
+    state = read(path)
+    about = state["genlab"]
+    spec = Spec.from_dict(about["spec"])
+    model = build(about["config"]["model"], spec=spec)
+    prepare(model, about["config"])
+    weights = {key[len("model.") :]: value for key, value in state["state_dict"].items() if key.startswith("model.")}
+    weights |= state.get("average") or {}
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: its weights do not fit its config: {' '.join(str(error).split())[:160]}") from None
+    return Loaded(model.to(device).eval(), spec, about["config"], about["step"], bool(state.get("average")))
+
+
+def prepare(model: nn.Module, config: dict[str, Any]) -> None:
+    """Let the penalty reparametrise the critic, where it does, so that parameter names are those of training."""
+    penalty = config.get("penalty")
+    if penalty and hasattr(model, "players"):
+        preparing = build(penalty)
+        for module in next(iter(model.players().values())):
+            preparing.prepare(module)
+

@@ -1,0 +1,172 @@
+"""A run is a folder: its config, its state, its checkpoints, its figures. Nothing here needs torch or Hydra.
+
+    config.yaml      the resolved config, plain
+    run.yaml         version, git commit, command line, status, step
+    metrics.csv      what training logged
+    metrics.json     what evaluation measured
+    checkpoints/     last.ckpt, best.ckpt
+    samples/         grids from training, and what ``genlab sample`` made
+
+Every path is relative to the folder, so a run that was moved still opens. Every file is written under a temporary name
+and then renamed, so that none is ever half there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import glob
+import json
+import os
+import subprocess
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from genlab import __version__
+from genlab.errors import GenlabError
+
+
+class Run:
+    """One training run.
+
+    Args:
+        path: its folder.
+
+    Raises:
+        GenlabError: the folder holds no config.yaml, or one that is no YAML mapping.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path).absolute()
+        if not (self.path / "config.yaml").is_file():
+            raise GenlabError(f"run={path}: no run there (a run is a folder with a config.yaml)")
+
+    @classmethod
+    def create(cls, path: str | Path, config: dict[str, Any], command: list[str]) -> Run:
+        """A new run in ``path``."""
+        path = Path(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with atomic(path / "config.yaml") as partial:
+                partial.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+            run = cls(path)
+            run.note(
+                version=__version__,
+                commit=_commit(),
+                command=command,
+                created=datetime.now().isoformat(timespec="seconds"),
+                status="created",
+            )
+        except OSError as error:
+            raise GenlabError(f"{path}: cannot write the run folder: {error.strerror or error}") from None
+        return run
+
+    @staticmethod
+    def find(patterns: Iterable[str]) -> list[Run]:
+        """All runs at or below the folders that the patterns name; commas and globs are understood.
+
+        Raises:
+            GenlabError: a pattern finds no run.
+        """
+        found: dict[Path, Run] = {}
+        for pattern in (part for text in patterns for part in str(text).split(",") if part):
+            folders = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
+            configs = [config for folder in folders if folder.is_dir() for config in sorted(folder.rglob("config.yaml"))]
+            runs = [config.parent for config in configs if (config.parent / "run.yaml").is_file()]
+            if not runs:
+                raise GenlabError(f"run={pattern}: no run there (a run is a folder with a config.yaml)")
+            for path in runs:
+                found.setdefault(path.resolve(), Run(path))
+        return list(found.values())
+
+    @functools.cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved config."""
+        return self._read("config.yaml")
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What ``note`` wrote: version, commit, command, status, step."""
+        return self._read("run.yaml") if (self.path / "run.yaml").is_file() else {}
+
+    def note(self, **entries: Any) -> None:
+        """Add to run.yaml."""
+        info = self.info | entries
+        with atomic(self.path / "run.yaml") as partial:
+            partial.write_text(yaml.safe_dump(info, sort_keys=False, allow_unicode=True))
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        """Folder of the pictures and samples."""
+        return self.path / "samples"
+
+    def checkpoint(self, name: str = "best") -> Path:
+        """The file of checkpoint ``name`` (best, last, or a step); ``best`` falls back to ``last`` where nothing was
+        validated, as for a GAN.
+
+        Raises:
+            GenlabError: there is none.
+        """
+        for candidate in ([name, "last"] if name == "best" else [name]):
+            path = self.checkpoints / f"{candidate}.ckpt"
+            if path.is_file():
+                return path
+        raise GenlabError(f"run={self.path}: it has no checkpoint '{name}' yet")
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What evaluation measured, from metrics.json."""
+        path = self.path / "metrics.json"
+        try:
+            return json.loads(path.read_text()) if path.is_file() else {}
+        except json.JSONDecodeError as error:
+            raise GenlabError(f"{path}: not valid JSON ({error}); delete it and evaluate again") from None
+
+    def save_metrics(self, metrics: dict[str, Any]) -> None:
+        """Replace metrics.json."""
+        with atomic(self.path / "metrics.json") as partial:
+            partial.write_text(json.dumps(metrics, indent=1))
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            plain = yaml.safe_load((self.path / name).read_text())
+        except yaml.YAMLError as error:
+            raise GenlabError(f"{self.path / name}: not valid YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(plain, dict):
+            raise GenlabError(f"{self.path / name}: not a YAML mapping")
+        return plain
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that replaces it when the block ends well, and goes away when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _commit() -> str | None:
+    """The commit of the checkout genlab runs from, with a plus where it was changed; None in an installed package."""
+    here = Path(__file__).parent
+    if not (here.parent / ".git").exists():
+        return None
+    try:
+        git = functools.partial(subprocess.run, cwd=here, capture_output=True, text=True, timeout=5, check=True)
+        head = git(["git", "rev-parse", "--short=12", "HEAD"]).stdout.strip()
+        changed = git(["git", "status", "--porcelain", "--untracked-files=no"]).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head + "+" * bool(changed)
