@@ -21,6 +21,6 @@ class Clip(Penalty):
     @torch.no_grad()
     def project(self, critic: nn.Module) -> None:
         """Clip all parameters, in two calls however many there are."""
-        parameters = list(critic.parameters())
+        parameters: list[torch.Tensor] = list(critic.parameters())
         torch._foreach_clamp_max_(parameters, self.value)
         torch._foreach_clamp_min_(parameters, -self.value)

@@ -1,0 +1,104 @@
+"""What the nets of the GANs share: sizes from a spec, activations, normalisations, initial weights of two papers."""
+
+import math
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from genlab.errors import ConfigError, nearest
+from genlab.spec import Spec
+
+
+class Maxout(nn.Module):
+    """The largest of ``pieces`` neighbouring features.  (Goodfellow et al. 2013, arXiv 1302.4389, eq. 1)"""
+
+    def __init__(self, pieces: int = 5):
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (-1, self.pieces)).amax(2)
+
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": lambda: nn.LeakyReLU(0.2),
+    "tanh": nn.Tanh,
+    "maxout": Maxout,
+}
+
+
+def activation(name: str) -> nn.Module:
+    """The activation of that name."""
+    if name not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
+        raise ConfigError("activation", name, f"no such activation; there are {known}", nearest(name, ACTIVATIONS))
+    return ACTIVATIONS[name]()
+
+
+def normalise(norm: str | None, features: int, *, flat: bool = False) -> list[nn.Module]:
+    """A list of one normalisation of ``features`` channels, or of none; ``flat`` for (B, D) instead of (B, D, H, W)."""
+    if norm is None:
+        return []
+    if norm == "batch":
+        return [nn.BatchNorm1d(features) if flat else nn.BatchNorm2d(features)]
+    if norm == "layer":
+        return [nn.GroupNorm(1, features)]  # over all axes of an example, one gain a channel
+    raise ConfigError(
+        "norm", norm, "no such normalisation; there are batch, layer, null", nearest(norm, ("batch", "layer"))
+    )
+
+
+def halvings(spec: Spec, net: str) -> int:
+    """How often both sides of an image halve without falling below 4: 8 -> 4, 28 -> 7, 32 -> 4, 64 -> 4.
+
+    Refuses what a convolutional net cannot draw; ``net`` is its name as the user types it.
+    """
+    if spec.kind != "image":
+        raise ConfigError("model.net", net, f"draws images, and these data are of kind {spec.kind}", "mlp")
+    _, height, width = spec.shape
+    count = 0
+    while all(side % 2 ** (count + 1) == 0 and side >> (count + 1) >= 4 for side in (height, width)):
+        count += 1
+    if count == 0:
+        raise ConfigError("model.net", net, f"needs sides that halve to at least 4, not {height}x{width}", "mlp")
+    return count
+
+
+def fans(layer: nn.Module) -> tuple[float, float]:
+    """Inputs that reach one output, and outputs that one input reaches, a stride counted."""
+    if isinstance(layer, nn.Linear):
+        return layer.in_features, layer.out_features
+    assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+    area, skipped = math.prod(layer.kernel_size), math.prod(layer.stride)
+    fan_in, fan_out = layer.in_channels * area, layer.out_channels * area
+    if isinstance(layer, nn.ConvTranspose2d):
+        return fan_in / skipped, fan_out
+    return fan_in, fan_out / skipped
+
+
+def initialise(net: nn.Module, std: float | None) -> None:
+    """Weights of all layers of ``net``; biases are zero.
+
+    Args:
+        net: changed in place.
+        std: N(0, std^2), and N(1, std^2) for gains of batch norms, as in DCGAN (0.02; Radford et al. 2016, section 4);
+            None for the released WGAN-GP script's scale: uniform of variance 4 / (fan in + fan out) for convolutions
+            and 2 / (fan in + fan out) for linear layers.
+    """
+    for layer in net.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            if std is None:
+                scaled_uniform(layer, gain=1 if isinstance(layer, nn.Linear) else 2)
+            else:
+                nn.init.normal_(layer.weight, 0.0, std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif std is not None and isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            nn.init.normal_(layer.weight, 1.0, std)
+
+
+def scaled_uniform(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, gain: float) -> None:
+    """Uniform weights of variance 2 gain / (fan in + fan out): Glorot's for gain 1, the one before a ReLU for 2."""
+    limit = math.sqrt(3 * 2 * gain / sum(fans(layer)))
+    nn.init.uniform_(layer.weight, -limit, limit)
