@@ -1,6 +1,7 @@
 """A plain multi-layer perceptron, and the activations a config may name."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from torch import nn
 
@@ -38,7 +39,7 @@ class MLP(nn.Sequential):
 
     def __init__(self, sizes: Sequence[int], activation: str = "relu", dropout: float = 0.0):
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        for inputs, outputs in pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), make_activation(activation)]
             if dropout:
                 layers.append(nn.Dropout(dropout))
