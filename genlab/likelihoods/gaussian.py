@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from genlab.errors import ConfigError
-from genlab.spec import from_signed, to_signed
+from genlab.spec import from_signed
 
 
 class Gaussian:
@@ -43,13 +43,14 @@ class Gaussian:
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Nats, (B,): params (B, P, *S), x (B, *S)."""
         location, log_scale = self._location_and_log_scale(params)
-        distance = (to_signed(x, self.levels).to(location.dtype) - location) * torch.exp(-log_scale)
+        rate = torch.exp(-log_scale)
         if self.levels is None:
-            return (log_density(distance) - log_scale).flatten(1).sum(1)
-        half = torch.exp(-log_scale) / (self.levels - 1)
+            return (log_density((x - location) * rate) - log_scale).flatten(1).sum(1)
+        half = rate / (self.levels - 1)
+        distance = (x.to(location.dtype) * (2 / (self.levels - 1)) - 1 - location) * rate
         log_prob = log_mass(distance, half)
-        log_prob = torch.where(x == 0, torch.special.log_ndtr(distance + half), log_prob)
-        log_prob = torch.where(x == self.levels - 1, torch.special.log_ndtr(half - distance), log_prob)
+        log_prob = torch.where(x == 0, log_cdf(distance + half), log_prob)
+        log_prob = torch.where(x == self.levels - 1, log_cdf(half - distance), log_prob)
         return log_prob.flatten(1).sum(1)
 
     def sample(self, params: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
@@ -70,16 +71,27 @@ def log_density(x: Tensor) -> Tensor:
     return -(x.square() + math.log(2 * math.pi)) / 2
 
 
+def log_cdf(x: Tensor) -> Tensor:
+    """log Phi(x), with the gradient right in the far lower tail too, where torch's in float32 is far off.
+
+    Below -20 it is the asymptotic series, of which the next term is less than 1e-8.
+    """
+    tail = x.clamp(max=-20)
+    inverse = tail.square().reciprocal()
+    series = log_density(tail) - torch.log(-tail) + torch.log1p(-inverse * (1 - inverse * (3 - 15 * inverse)))
+    return torch.where(x < -20, series, torch.special.log_ndtr(x.clamp(min=-20)))
+
+
 def log_mass(centre: Tensor, half: Tensor) -> Tensor:
     """log(Phi(centre + half) - Phi(centre - half)) for half > 0, with finite gradients, wherever the interval lies.
 
     A wide interval: the difference of the two logarithms, in the lower tail, where they are exact. A narrow one, of
     which the difference would cancel: five-point Gauss-Legendre quadrature of the density, divided by that at the
-    centre; for half * (1 + |centre|) < 1 its error is below 1e-9.
+    centre; for half * (1 + |centre|) < 1/2 its error is below 1e-9.
     """
     centre = -centre.abs()
-    log_upper = torch.special.log_ndtr(centre + half)
-    gap = log_upper - torch.special.log_ndtr(centre - half)
+    log_upper = log_cdf(centre + half)
+    gap = log_upper - log_cdf(centre - half)
     # each side is clamped to where it is used, since the side that torch.where drops still has a gradient
     wide = log_upper + torch.log(-torch.expm1(-gap.clamp(min=0.1)))
     tilt, width = (centre * half).clamp(min=-1), half.clamp(max=1)
@@ -87,4 +99,4 @@ def log_mass(centre: Tensor, half: Tensor) -> Tensor:
     for node, weight in ((0.5384693101056831, 0.47862867049936647), (0.906179845938664, 0.23692688505618908)):
         mean_ratio = mean_ratio + weight * torch.exp(-(width * node).square() / 2) * torch.cosh(tilt * node)
     narrow = log_density(centre) + torch.log(2 * half) + torch.log(mean_ratio)
-    return torch.where(half * (1 - centre) < 1, narrow, wide)
+    return torch.where(half * (1 - centre) < 0.5, narrow, wide)
