@@ -1,0 +1,145 @@
+"""Large image sets, decoded and resized once into one memory-mapped file that is then read at memory speed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from genlab.errors import DataError
+
+BLOCK = 256  # images decoded between two writes
+
+
+class Pictures(Protocol):
+    """Encoded images that are too many to be decoded at every start."""
+
+    fingerprint: str
+    """Changes whenever the pictures may have changed; part of the name of the decoded file."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int) -> Any:
+        """A Pillow image; called from several threads at once."""
+        ...
+
+    def title(self, row: int) -> str:
+        """What to call a picture in an error, its file for instance."""
+        ...
+
+
+def decode(
+    pictures: Pictures,
+    rows: np.ndarray,
+    convert: Callable[[Any, int], np.ndarray],
+    shape: tuple[int, ...],
+    folder: Path,
+    name: str,
+    key: Any,
+) -> np.ndarray:
+    """The pictures ``rows`` as a memory-mapped uint8 array (N, *shape), decoded at the first call only.
+
+    The array's file is written under a name of its own and renamed when complete, so neither a second process nor a
+    kill spoils it; a lock makes the second process wait instead of doing the work again.
+
+    Args:
+        convert: from a picture and its row to (*shape) uint8; whatever it depends on must be in ``key``.
+        folder: where decoded files lie.
+        name: the beginning of the file's name.
+        key: what the result depends on besides ``rows``.
+    """
+    digest = hashlib.sha256(repr(key).encode())
+    digest.update(np.ascontiguousarray(rows, np.int64).tobytes())
+    path = folder / f"{name}-{digest.hexdigest()[:20]}.npy"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        found = _open(path, (len(rows), *shape))
+        if found is None:
+            with _locked(path.with_suffix(".lock")):
+                found = _open(path, (len(rows), *shape))
+                if found is None:
+                    _write(pictures, rows, convert, shape, path)
+                    found = _open(path, (len(rows), *shape))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+    if found is None:
+        raise DataError(f"{path}: not as it was written; is the disk full?")
+    return found
+
+
+def _open(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The decoded file, or None where it is missing or not whole."""
+    if len(shape) and shape[0] == 0:
+        return np.empty(shape, np.uint8)
+    try:
+        # copy on write: torch warns about tensors over read-only memory
+        array = np.load(path, mmap_mode="c", allow_pickle=False)
+    except (FileNotFoundError, ValueError, EOFError):
+        return None
+    return array if array.shape == shape and array.dtype == np.uint8 else None
+
+
+def _write(
+    pictures: Pictures, rows: np.ndarray, convert: Callable[[Any, int], np.ndarray], shape: tuple[int, ...], path: Path
+) -> None:
+    def one(row: int) -> np.ndarray:
+        try:
+            return convert(pictures[row], row)
+        except DataError as error:
+            raise DataError(f"{pictures.title(row)}: {error}") from error
+        except (OSError, ValueError, SyntaxError, EOFError) as error:  # what Pillow raises on damaged files
+            raise DataError(f"{pictures.title(row)}: not a readable image: {error}") from error
+
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    workers = max(1, min(8, os.cpu_count() or 1))
+    try:
+        # written as a stream: a full disk is then an error, where a memory map would end in a bus error
+        with open(partial, "wb") as file, ThreadPoolExecutor(workers) as pool, progress(path.stem, len(rows)) as tick:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *shape)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for i in range(0, len(rows), BLOCK):
+                block = [int(row) for row in rows[i : i + BLOCK]]
+                for x in pool.map(one, block):
+                    file.write(np.ascontiguousarray(x, np.uint8).tobytes())
+                tick(len(block))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Wait for other processes at ``path``; a process that dies lets go. Where there are no locks, go on without."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with open(path, "w") as file:
+        with contextlib.suppress(OSError):  # some network file systems have none
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, and the function that advances it; silent when not a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda count: bar.advance(task, count)
