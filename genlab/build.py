@@ -42,6 +42,11 @@ def build(node: Mapping[str, Any], **given: Any) -> Any:
         raise ConfigError("_target_", node["_target_"], str(error)) from None
 
 
+def later(node: Mapping[str, Any]) -> Callable[..., Any]:
+    """As a nested node is handed over that lacks an argument: an optimizer waits for its parameters."""
+    return functools.partial(locate(node["_target_"]), **{k: _finish(v) for k, v in node.items() if k != "_target_"})
+
+
 def locate(path: str) -> Callable[..., Any]:
     """The class or function at a dotted path, from its own module: no attribute of an attribute, no re-export of
     something untrusted."""

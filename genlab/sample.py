@@ -1,0 +1,177 @@
+"""``genlab sample``: examples of a trained model, as a picture and as numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from genlab import ranks
+from genlab.build import build, trust
+from genlab.checkpoint import Loaded, load
+from genlab.errors import ConfigError, nearest
+from genlab.models.base import Encodes, Samples
+from genlab.noise import Noise
+from genlab.pictures import save_picture
+from genlab.run import Run, atomic
+from genlab.spec import Spec
+
+CHUNK = 64
+"""Examples computed together: always so many, the last chunk padded, so that no example depends on its neighbours'
+number (matrix products of other sizes round differently)."""
+
+
+def main(options: Mapping[str, Any], as_json: bool = False) -> int:
+    """Sample from ``run`` or ``ckpt`` and write ``<task>.png`` and ``samples.npz``.
+
+    Raises:
+        ConfigError: an option does not fit the model.
+    """
+    trust(*(options.get("plugins") or ()))
+    path, folder = locate(options)
+    with ranks.group(options.get("devices") or 1, options.get("device") or "auto") as device:
+        loaded = load(path, device)
+        seeds = parse_seeds(options.get("seeds"), options["n"])
+        task = options["task"]
+        if task not in TASKS:
+            raise ConfigError("task", task, f"no such task; there are {', '.join(TASKS)}", nearest(task, TASKS))
+        samples, labels, columns = TASKS[task](loaded, seeds, options, device)
+    if not ranks.first():
+        return 0
+    folder.mkdir(parents=True, exist_ok=True)
+    name = "grid" if task == "grid" else task
+    save_picture(samples, loaded.spec, folder / f"{name}.png", columns)
+    with atomic(folder / "samples.npz") as partial, open(partial, "wb") as file:
+        arrays = {"samples": samples.numpy(), "seeds": np.asarray(seeds)}
+        np.savez_compressed(file, **arrays, **({} if labels is None else {"labels": labels.numpy()}))
+    result = {"picture": str(folder / f"{name}.png"), "samples": str(folder / "samples.npz"), "n": len(samples), "step": loaded.step}
+    print(json.dumps(result) if as_json else f"{len(samples)} samples of step {loaded.step}: {result['picture']}  {result['samples']}")
+    return 0
+
+
+def locate(options: Mapping[str, Any]) -> tuple[Path, Path]:
+    """The checkpoint file, and the folder that the results go to.
+
+    Raises:
+        ConfigError: neither a run nor a checkpoint file is given.
+    """
+    out = options.get("out")
+    if options.get("run"):
+        runs = Run.find([str(options["run"])])
+        if len(runs) > 1:
+            raise ConfigError("run", options["run"], f"{len(runs)} runs are there; sample takes one", str(runs[0].path))
+        return runs[0].checkpoint(options.get("ckpt") or "best"), Path(out) if out else runs[0].samples
+    if options.get("ckpt"):
+        return Path(options["ckpt"]), Path(out) if out else Path("samples")
+    raise ConfigError("run", "", "give run=<folder> or ckpt=<file>")
+
+
+def parse_seeds(text: Any, n: int) -> list[int]:
+    """``0-63``, ``1,5,9``, a number or a list; None: 0 to n - 1.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    if text is None:
+        return list(range(n))
+    parts = text if isinstance(text, Sequence) and not isinstance(text, str) else str(text).split(",")
+    seeds: list[int] = []
+    for part in parts:
+        low, dash, high = str(part).strip().partition("-")
+        if not low.isdigit() or (dash and not high.isdigit()) or (dash and int(high) < int(low)):
+            raise ConfigError("seeds", text, "write 0-63, or 1,5,9, or both: 0-7,16")
+        seeds += range(int(low), int(high if dash else low) + 1)
+    return seeds
+
+
+def generate(model: nn.Module, seeds: Sequence[int], labels: Tensor | None, temperature: float, device: Any) -> Tensor:
+    """One example a seed, this rank's share computed here and the others' gathered; on the CPU."""
+    if not isinstance(model, Samples):
+        raise ConfigError("task", "grid", f"{type(model).__name__} does not sample")
+    made = []
+    share = ranks.share(len(seeds), CHUNK)
+    with torch.no_grad():
+        for start in range(share.start, share.stop, CHUNK):
+            part = list(seeds[start : min(start + CHUNK, share.stop)])
+            padded = part + [part[-1]] * (CHUNK - len(part))
+            y = None
+            if labels is not None:
+                y = labels[start : start + len(part)]
+                y = torch.cat([y, y[-1:].expand(CHUNK - len(part))]).to(device)
+            made.append(model.sample(Noise(padded, device), y, temperature)[: len(part)].cpu())
+    return ranks.gather(torch.cat(made) if made else None)
+
+
+def class_labels(spec: Spec, y: Any, count: int) -> Tensor | None:
+    """Labels for ``count`` samples: the class ``y`` (a number or a name), several in turn, or all in turn.
+
+    Raises:
+        ConfigError: the data have no such class.
+    """
+    if y is None:
+        return torch.arange(count) % len(spec.classes) if spec.classes else None
+    wanted = y if isinstance(y, Sequence) and not isinstance(y, str) else str(y).split(",")
+    numbers = []
+    for name in map(str, wanted):
+        if name in spec.classes:
+            numbers.append(spec.classes.index(name))
+        elif name.isdigit() and int(name) < len(spec.classes):
+            numbers.append(int(name))
+        else:
+            raise ConfigError("y", y, f"the classes are {', '.join(spec.classes) or 'none'}", nearest(name, spec.classes))
+    return torch.tensor([numbers[index % len(numbers)] for index in range(count)])
+
+
+def grid(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> tuple[Tensor, Tensor | None, int | None]:
+    """Samples, in rows."""
+    labels = None
+    if getattr(loaded.model, "conditional", False):
+        labels = class_labels(loaded.spec, options.get("y"), len(seeds))
+    elif options.get("y") is not None:
+        raise ConfigError("y", options["y"], f"{type(loaded.model).__name__} of this run is not class-conditional")
+    return generate(loaded.model, seeds, labels, options["temperature"], device), labels, None
+
+
+def interpolate(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> tuple[Tensor, Tensor | None, int | None]:
+    """Rows of ten: from the code of one seed to that of the next along a great circle.
+
+    sin((1 - t) w) / sin(w) z1 + sin(t w) / sin(w) z2, w the angle between them (White 2016, arXiv 1609.04468): the
+    straight line between Gaussian codes passes where the model has never been trained.
+    """
+    model, steps = loaded.model, 10
+    if not hasattr(model, "decode") or not hasattr(model, "latent"):
+        raise ConfigError("task", "interpolate", f"{type(model).__name__} has no latent code to decode")
+    if len(seeds) < 2:
+        raise ConfigError("seeds", len(seeds), "interpolation takes at least two")
+    codes = Noise(seeds, device).normal(model.latent)
+    rows = []
+    for one, two in zip(codes[0::2], codes[1::2], strict=False):
+        cosine = torch.nn.functional.cosine_similarity(one, two, 0).clamp(-0.9999, 0.9999)
+        angle = torch.arccos(cosine)
+        t = torch.linspace(0, 1, steps, device=codes.device)[:, None]
+        rows.append((torch.sin((1 - t) * angle) * one + torch.sin(t * angle) * two) / torch.sin(angle))
+    with torch.no_grad():
+        return torch.cat([model.decode(row).cpu() for row in rows]), None, steps
+
+
+def reconstruct(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> tuple[Tensor, Tensor | None, int | None]:
+    """Pairs of rows: test examples, and what is left of them after encoding and decoding. A seed is an index."""
+    if not isinstance(loaded.model, Encodes):
+        raise ConfigError("task", "reconstruct", f"{type(loaded.model).__name__} does not encode")
+    data = build(loaded.config["data"])
+    data.prepare()
+    test = data.split("test")
+    columns = min(8, len(seeds))
+    x = test.x[torch.as_tensor([seed % len(test.x) for seed in seeds])]
+    with torch.no_grad():
+        back = torch.cat([loaded.model.decode(loaded.model.encode(part.to(device))).cpu() for part in x.split(CHUNK)])
+    pairs = [torch.cat([a, b]) for a, b in zip(x.split(columns), back.split(columns), strict=True) if len(a) == columns]
+    return torch.cat(pairs), None, columns
+
+
+TASKS = {"grid": grid, "interpolate": interpolate, "reconstruct": reconstruct}

@@ -1,0 +1,278 @@
+"""``genlab train run=<folder>``: train the model that a run folder describes, from its last checkpoint if it has one."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Trainer
+from torch import nn
+
+from genlab import checkpoint
+from genlab.build import build, later
+from genlab.data.batches import Batches
+from genlab.errors import ConfigError, GenlabError
+from genlab.noise import Noise
+from genlab.pictures import save_picture
+from genlab.run import Run
+from genlab.spec import Spec
+from genlab.training.callbacks import Keep, Log, Pictures, Progress, Stop, Validate
+from genlab.training.meter import NotFiniteError
+from genlab.training.module import Module, reseed
+from genlab.training.settings import Settings
+from genlab.training.storage import AtomicIO
+
+PICTURED = 64
+
+
+def main(folder: str | Path) -> int:
+    """Train the run in ``folder`` to its end.
+
+    Returns:
+        The exit code: 0 done, 130 interrupted after saving.
+    """
+    run = Run(folder)
+    quiet()
+    with alone(run):
+        module, trainer, stop = assemble(run)
+        last = run.checkpoints / "last.ckpt"
+        if last.is_file() and checkpoint.read(last)["genlab"]["step"] >= module.steps:
+            say(f"{run.path}: trained already, {module.steps} steps; give trainer.max_steps=... to go on")
+            return 0
+        note(run, status="training", error=None)
+        try:
+            trainer.fit(module, ckpt_path=last if last.is_file() else None, weights_only=True)
+        except NotFiniteError as error:
+            note(run, status="failed", error=str(error))
+            where = f"the last good checkpoint is {last}" if last.is_file() else "there is no checkpoint yet"
+            raise NotFiniteError(f"{error}; training stopped; {where}") from None
+        except BaseException as error:
+            note(run, status="failed", error=f"{type(error).__name__}: {error}")
+            raise
+        return finish(run, module, stop) if trainer.is_global_zero else 0
+
+
+def assemble(run: Run) -> tuple[Module, Trainer, Stop]:
+    """The LightningModule with its model and batches, and the Trainer, that a run's config describes."""
+    config = run.config
+    settings: Settings = build(config["trainer"])
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes(settings)))
+    data = build(config["data"])
+    data.prepare()
+    train, held_out = data.split("train"), data.split("val")
+    steps = settings.steps(len(train.x))
+    module = build_module(config, data.spec, settings, steps)
+    module.make_batches = lambda: Batches(  # type: ignore[assignment]
+        train,
+        settings.batch_size * module.batches_per_step(),
+        seed=config["seed"],
+        augment=data.augment,
+        rank=module.global_rank,
+        ranks=module.trainer.world_size,
+        device=module.device,
+        start=module.global_step,
+    )
+    log, stop = Log(run), Stop(settings.seconds())
+    every = settings.validate_every or max(1, len(train.x) // settings.batch_size, steps // 20)
+    dimensions = data.spec.dimensions if data.spec.levels else None
+    validate = Validate(held_out, every, settings.patience, log, dimensions)
+    pictures = Pictures(run, settings.sample_every or max(1, steps // 20), lambda m, path: draw(m, data.spec, path))
+    trainer = Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        strategy=strategy(settings, module),
+        precision={"32": "32-true"}.get(settings.precision, settings.precision),  # type: ignore[arg-type]
+        max_steps=steps,
+        max_epochs=-1,
+        deterministic=settings.deterministic or None,
+        logger=loggers(run),
+        callbacks=[log, validate, pictures, stop, Progress(log, title(config)), Keep(run, settings.checkpoint_every, validate)],
+        plugins=[AtomicIO()],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        num_sanity_val_steps=0,
+        log_every_n_steps=settings.log_every,
+        default_root_dir=run.path,
+    )
+    return module, trainer, stop
+
+
+def build_module(config: Mapping[str, Any], spec: Spec, settings: Settings, steps: int) -> Module:
+    """The way of training around a freshly initialised model: a function of config and spec."""
+    reseed(config["seed"])
+    model: nn.Module = build(config["model"], spec=spec)
+    checkpoint.prepare(model, dict(config))
+    if config.get("compile"):
+        for child in model.children():
+            child.compile()
+    optimizer = later(config["optimizer"])
+    return build(
+        config["training"],
+        model=model,
+        loss=build(config["loss"]),
+        penalty=build(config["penalty"]),
+        spec=spec,
+        optimizer=optimizer,
+        settings=settings,
+        config=dict(config),
+        steps=steps,
+    )
+
+
+def finish(run: Run, module: Module, stop: Stop) -> int:
+    """The last picture, the status, and what to type next."""
+    step = module.global_step
+    if stop.signal is not None:
+        run.note(status="interrupted", step=step)
+        say(f"stopped after step {step}, saved; go on with: genlab train run={shown(run)}")
+        return 130
+    with module.averaged() as model:
+        draw(model, module.spec, run.samples / "final.png")
+    validated = next(callback for callback in module.trainer.callbacks if isinstance(callback, Validate))  # type: ignore
+    run.note(status="done", step=step, best=validated.best, best_step=validated.best_step)
+    say(f"done, {step} steps: {shown(run)}/samples/final.png")
+    say(f"genlab sample run={shown(run)}    genlab eval run={shown(run)}")
+    return 0
+
+
+def draw(model: nn.Module, spec: Spec, path: Path) -> None:
+    """A picture of samples of fixed seeds."""
+    device = next(model.parameters()).device
+    count = PICTURED if spec.kind == "image" else 2000
+    y = torch.arange(count, device=device) % len(spec.classes) if getattr(model, "conditional", False) else None
+    save_picture(model.sample(Noise(range(count), device), y).cpu(), spec, path)
+
+
+def strategy(settings: Settings, module: Module) -> str:
+    """Lightning's name of the strategy.
+
+    Raises:
+        ConfigError: FSDP without GPUs.
+    """
+    if settings.strategy == "fsdp" and not torch.cuda.is_available():
+        raise ConfigError("trainer.strategy", "fsdp", "sharding needs CUDA GPUs, and torch sees none", "ddp")
+    if settings.strategy == "ddp" and len(module.take_players()) > 1:
+        return "ddp_find_unused_parameters_true"  # in one player's turn the others have no gradient
+    return settings.strategy
+
+
+def loggers(run: Run) -> list[Any]:
+    """The logger of the config, writing into the run; wandb offline where there is no key, so that it never asks."""
+    node = dict(run.config.get("logger") or {})
+    if "_target_" not in node or rank() != 0:
+        return []
+    if node["_target_"].endswith("WandbLogger"):
+        os.environ.setdefault("WANDB_SILENT", "true")
+        node.setdefault("offline", not wandb_key())
+        made = build(node, save_dir=str(run.path), name=title(run.config), id=run.info.get("wandb"))
+        made.experiment.config.update(run.config, allow_val_change=True)
+        run.note(wandb=made.experiment.id)
+        return [made]
+    return [build(node, save_dir=str(run.path))]
+
+
+def wandb_key() -> bool:
+    """Whether wandb would find a key without asking."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    import netrc
+
+    with contextlib.suppress(OSError, netrc.NetrcParseError):
+        return any("wandb" in host for host in netrc.netrc().hosts)
+    return False
+
+
+def describe(config: Mapping[str, Any]) -> dict[str, Any]:
+    """For ``--dry-run``: parameters, shapes, budget and device of a config, nothing trained and nothing written."""
+    settings: Settings = build(config["trainer"])
+    data = build(config["data"])
+    data.prepare()
+    train, held_out, test = (data.split(name) for name in ("train", "val", "test"))
+    steps = settings.steps(len(train.x))
+    module = build_module(config, data.spec, settings, steps)
+    device = settings.accelerator
+    if device == "auto":
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return {
+        "model": title(config),
+        "data": f"{data.spec.kind} {tuple(data.spec.shape)}, "
+        + (f"{data.spec.levels} levels, " if data.spec.levels else "continuous, ")
+        + f"{len(train.x)} train, {len(held_out.x)} val, {len(test.x)} test",
+        "parameters": {
+            name: sum(parameter.numel() for part in modules for parameter in part.parameters())
+            for name, modules in module.take_players().items()
+        },
+        "budget": f"{steps} steps of {settings.batch_size} = {steps * settings.batch_size / max(1, len(train.x)):.1f} epochs",
+        "device": f"{device}, precision {settings.precision}",
+    }
+
+
+@contextlib.contextmanager
+def alone(run: Run) -> Iterator[None]:
+    """Within the block no other process trains this run; the lock goes with the process, however it ends.
+
+    Raises:
+        GenlabError: another one does.
+    """
+    if rank() != 0:
+        yield
+        return
+    with open(run.path / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise GenlabError(f"run={run.path}: another process is training it") from None
+        yield
+
+
+def processes(settings: Settings) -> int:
+    """Processes of this job that share this machine's cores."""
+    if "LOCAL_WORLD_SIZE" in os.environ:
+        return int(os.environ["LOCAL_WORLD_SIZE"])
+    return settings.devices if isinstance(settings.devices, int) and settings.accelerator == "cpu" else 1
+
+
+def rank() -> int:
+    """This process's rank as its launcher tells it, before there is a process group."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0"))))
+
+
+def note(run: Run, **entries: Any) -> None:
+    """Into run.yaml, from the first rank."""
+    if rank() == 0:
+        run.note(**entries)
+
+
+def title(config: Mapping[str, Any]) -> str:
+    """``model on data``, as typed."""
+    choices = config.get("choices") or {}
+    return f"{choices.get('model', 'model')} on {choices.get('data', 'data')}"
+
+
+def shown(run: Run) -> str:
+    """The run's folder as a user would type it from here."""
+    path = os.path.relpath(run.path)
+    return str(run.path) if path.startswith("..") else path
+
+
+def say(line: str) -> None:
+    """A line of result, from the first rank."""
+    if rank() == 0:
+        print(line, flush=True)
+
+
+def quiet() -> None:
+    """Lightning's remarks on choices that are deliberate here."""
+    for name in ("pytorch_lightning", "lightning_fabric", "pytorch_lightning.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if not os.environ.get("GENLAB_DEBUG"):
+        warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torch\.distributed).*")

@@ -1,0 +1,209 @@
+"""What happens beside the training step: the log, validation, checkpoints, pictures, progress, and an orderly stop.
+
+They run in the order of ``callbacks``: the log first, so that a loss that is not finite stops the run before a
+checkpoint could be made of it; checkpoints last, so that each holds what validation found.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+
+from genlab.data.base import Examples
+from genlab.run import Run
+from genlab.training.journal import Journal
+from genlab.training.meter import NotFiniteError
+from genlab.training.module import Module, validation_batches
+
+
+class Log(Callback):
+    """Means of the losses' parts, every ``log_every`` steps, into metrics.csv and the loggers."""
+
+    def __init__(self, run: Run):
+        self.run = run
+        self.latest: dict[str, float] = {}
+
+    def on_train_start(self, trainer: Trainer, module: Module) -> None:  # type: ignore[override]
+        self.journal = Journal(self.run.path / "metrics.csv", module.global_step) if trainer.is_global_zero else None
+        self._mark = (time.monotonic(), module.global_step)
+
+    def on_train_batch_end(self, trainer: Trainer, module: Module, *_: Any) -> None:  # type: ignore[override]
+        step = module.global_step
+        if step % module.settings.log_every == 0 or step == module.steps:
+            values = module.meter.flush()
+            now, (then, before) = time.monotonic(), self._mark
+            values["steps_per_second"] = (step - before) / max(now - then, 1e-9)
+            values["learning_rate"] = next(iter(module._players.values())).optimizer.param_groups[0]["lr"]
+            self._mark = (now, step)
+            self.write(trainer, step, values)
+
+    def write(self, trainer: Trainer, step: int, values: dict[str, float]) -> None:
+        """Into metrics.csv and every logger, from the first rank."""
+        self.latest |= values
+        if self.journal is not None:
+            self.journal.write(step, values)
+            for logger in trainer.loggers:
+                logger.log_metrics(values, step)
+
+
+class Validate(Callback):
+    """Negative log-likelihood of the validation split, and a stop when it no longer falls."""
+
+    def __init__(self, examples: Examples, every: int, patience: int | None, log: Log, dimensions: int | None):
+        self.examples, self.every, self.patience, self.log = examples, every, patience, log
+        self.dimensions = dimensions
+        self.best: float | None = None
+        self.best_step = 0
+        self.latest: float | None = None
+        self.since = 0
+
+    def on_train_batch_end(self, trainer: Trainer, module: Module, *_: Any) -> None:  # type: ignore[override]
+        step = module.global_step
+        if len(self.examples.x) == 0 or (step % self.every and step != module.steps):
+            return
+        size = min(module.settings.batch_size, 256)
+        nats = module.validate(validation_batches(self.examples, size, trainer.global_rank, trainer.world_size))
+        if nats is None:
+            return
+        if nats - nats != 0:
+            raise NotFiniteError(f"step {step}: the validation likelihood is {nats}")
+        self.latest = nats
+        self.since += 1
+        if self.best is None or nats < self.best:
+            self.best, self.best_step, self.since = nats, step, 0
+        values = {"val/nats": nats}
+        if self.dimensions:
+            values["val/bpd"] = nats / (self.dimensions * 0.6931471805599453)
+        self.log.write(trainer, step, values)
+        if self.patience is not None and self.since >= self.patience:
+            trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_step": self.best_step, "since": self.since}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.best_step, self.since = state["best"], state["best_step"], state["since"]
+
+
+class Keep(Checkpoint):
+    """``last.ckpt`` every so many steps, at step 100 and at the end; ``best.ckpt`` whenever validation was best."""
+
+    def __init__(self, run: Run, every: int, validate: Validate):
+        self.run, self.every, self.validate = run, every, validate
+
+    def on_train_batch_end(self, trainer: Trainer, module: Module, *_: Any) -> None:  # type: ignore[override]
+        step = module.global_step
+        ends = step == module.steps or trainer.should_stop
+        best = self.validate.latest is not None and self.validate.best_step == step
+        if not (ends or best or step % self.every == 0 or step == 100):
+            return
+        module.meter.check()
+        if best:
+            trainer.save_checkpoint(self.run.checkpoints / "best.ckpt", weights_only=True)
+        if ends or step % self.every == 0 or step == 100:
+            trainer.save_checkpoint(self.run.checkpoints / "last.ckpt")
+            if trainer.is_global_zero:
+                self.run.note(step=step)
+
+
+class Pictures(Callback):
+    """Samples of fixed latents, every so many steps."""
+
+    def __init__(self, run: Run, every: int, draw: Callable[[Any, Any], None]):
+        self.run, self.every, self.draw = run, every, draw
+
+    def on_train_batch_end(self, trainer: Trainer, module: Module, *_: Any) -> None:  # type: ignore[override]
+        step = module.global_step
+        if trainer.is_global_zero and step % self.every == 0 and step != module.steps:
+            path = self.run.samples / f"step_{step:07d}.png"
+            with module.averaged() as model:
+                self.draw(model, path)
+            for logger in trainer.loggers:
+                if hasattr(logger, "log_image"):
+                    logger.log_image("samples", [str(path)], step)
+
+
+class Stop(Callback):
+    """Ctrl-C, a scheduler's SIGTERM and ``max_time`` end the run after the step that is under way, with a checkpoint.
+
+    A second Ctrl-C ends it at once.
+    """
+
+    def __init__(self, seconds: float | None):
+        self.seconds = seconds
+        self.signal: int | None = None
+
+    def on_train_start(self, trainer: Trainer, module: Module) -> None:  # type: ignore[override]
+        self._trainer = trainer
+        self._start = time.monotonic()
+        self._handlers = {number: signal.signal(number, self._caught) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_train_batch_end(self, trainer: Trainer, module: Module, *_: Any) -> None:  # type: ignore[override]
+        if self.seconds is not None and time.monotonic() - self._start > self.seconds:
+            trainer.should_stop = True
+        if trainer.world_size > 1:  # all ranks stop after the same step
+            trainer.should_stop = trainer.strategy.reduce_boolean_decision(trainer.should_stop, all=False)
+
+    def _caught(self, number: int, frame: Any) -> None:
+        if self.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = number
+        self._trainer.should_stop = True
+
+    def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:  # type: ignore[override]
+        for number, handler in getattr(self, "_handlers", {}).items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+
+class Progress(Callback):
+    """One line: step, rate, losses and the time left; nothing when stderr is no terminal."""
+
+    def __init__(self, log: Log, name: str):
+        self.log, self.name = log, name
+        self._bar: Any = None
+
+    def on_train_start(self, trainer: Trainer, module: Module) -> None:  # type: ignore[override]
+        if not (trainer.is_global_zero and sys.stderr.isatty()):
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn(self.name),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[losses]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            refresh_per_second=4,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task("", total=module.steps, completed=module.global_step, rate="", losses="")
+        self._next = 0.0
+
+    def on_train_batch_end(self, trainer: Trainer, module: Module, *_: Any) -> None:  # type: ignore[override]
+        if self._bar is None or time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + 0.2
+        latest = dict(self.log.latest)
+        rate = latest.pop("steps_per_second", None)
+        latest.pop("learning_rate", None)
+        losses = " ".join(f"{name} {value:.4g}" for name, value in list(latest.items())[:4])
+        self._bar.update(
+            self._task, completed=module.global_step, rate=f"{rate:.1f}/s" if rate else "", losses=losses
+        )
+
+    def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:  # type: ignore[override]
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+

@@ -1,0 +1,50 @@
+"""Training by a likelihood objective: one player, one update a step."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genlab.errors import ConfigError
+from genlab.losses.base import Objective
+from genlab.models.base import Bound, Density
+from genlab.spec import Spec
+from genlab.training.module import Module
+from genlab.training.settings import Settings
+
+
+class Likelihood(Module):
+    """Minimise an objective in nats per example; the validation figure is the negative log-likelihood or its bound.
+
+    Raises:
+        ConfigError: the model has no likelihood.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Objective,
+        spec: Spec,
+        optimizer: Callable[..., torch.optim.Optimizer],
+        settings: Settings,
+        config: dict[str, Any],
+        steps: int,
+    ):
+        super().__init__(model, spec, optimizer, settings, config, steps)
+        if not isinstance(model, (Density, Bound)):
+            raise ConfigError("training", type(self).__name__, f"{type(model).__name__} has no likelihood to train by")
+        self.objective = loss
+
+    def take_step(self, batch: dict[str, Tensor]) -> None:
+        parts = iter(self.split_batch(batch, self.settings.accumulate_grad_batches))
+        self.update(
+            "model",
+            lambda: self.objective(self.model, next(parts), self.global_step),
+            self.settings.accumulate_grad_batches,
+        )
+
+    def validation_nats(self, batch: Mapping[str, Tensor]) -> Tensor:
+        if isinstance(self.model, Density):
+            return -self.model.log_prob(batch["x"], batch.get("y"))
+        return -self.model.bound(batch["x"], batch.get("y"))

@@ -1,0 +1,70 @@
+"""Parts of the losses on their way to the log: kept on the device, brought over once every ``log_every`` steps."""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from genlab.errors import GenlabError
+
+
+class NotFiniteError(GenlabError):
+    """A loss became NaN or infinite."""
+
+
+class Meter:
+    """Collects scalars without waiting for the device, and averages them when asked.
+
+    A part that is not finite is found when the parts are brought over, and named with the first step it happened in.
+    """
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[Tensor]] = {}
+        self._steps: dict[str, list[int]] = {}
+
+    def add(self, step: int, parts: Mapping[str, Tensor], prefix: str = "") -> None:
+        """Keep the parts of one turn."""
+        for name, value in parts.items():
+            self._parts.setdefault(prefix + name, []).append(value)
+            self._steps.setdefault(prefix + name, []).append(step)
+
+    def check(self) -> None:
+        """Raises:
+        NotFiniteError: some part is NaN or infinite.
+        """
+        first: tuple[int, str, float] | None = None
+        for name, values in self._brought().items():
+            for step, value in zip(self._steps[name], values, strict=True):
+                if value - value != 0 and (first is None or step < first[0]):
+                    first = (step, name, value)
+        if first is not None:
+            step, name, value = first
+            raise NotFiniteError(f"step {step}: {name} is {value}")
+
+    def flush(self) -> dict[str, float]:
+        """Means over what was kept, which is then forgotten.
+
+        Raises:
+            NotFiniteError: some part is NaN or infinite.
+        """
+        self.check()
+        means = {name: sum(values) / len(values) for name, values in self._brought().items()}
+        self._parts.clear()
+        self._steps.clear()
+        return means
+
+    def _brought(self) -> dict[str, list[float]]:
+        """All parts as numbers, in one transfer for each kind of tensor."""
+        flat = [value for values in self._parts.values() for value in values]
+        numbers: Iterable[float] = iter(torch.stack([v.detach().float() for v in flat]).tolist() if flat else ())
+        return {name: [next(iter_) for _ in values] for iter_ in [iter(numbers)] for name, values in self._parts.items()}
+
+    def state_dict(self) -> dict[str, list[list[float]]]:
+        """What is kept, plain, so that a resumed run logs what an undisturbed one does."""
+        return {name: [self._steps[name], values] for name, values in self._brought().items()}  # type: ignore[misc]
+
+    def load_state_dict(self, state: Mapping[str, list[list[float]]], device: torch.device) -> None:
+        """The inverse of ``state_dict``."""
+        for name, (steps, values) in state.items():
+            self._steps[name] = [int(step) for step in steps]
+            self._parts[name] = list(torch.tensor(values, device=device).unbind())
