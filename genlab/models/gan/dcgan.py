@@ -26,7 +26,7 @@ class Generator(nn.Module):
         width: channels of the widest-open layer, the one before the image.
         norm: ``batch``, ``layer`` or None; of all layers but the last.
         kernel: side of a kernel; 4 overlaps evenly under stride 2.
-        activation: ``relu``, ``leaky_relu`` or ``tanh``.
+        activation: one of ``genlab.nn.mlp.ACTIVATIONS``.
         std: of the initial weights; None scales them to the layer (see ``layers.initialise``).
     """
 
@@ -75,7 +75,7 @@ class Discriminator(nn.Module):
         width: channels of the first layer.
         norm: ``batch``, ``layer`` or None; of all convolutions but the first.
         kernel: side of a kernel.
-        activation: ``relu``, ``leaky_relu`` (slope 0.2) or ``tanh``.
+        activation: as the generator's.
         std: of the initial weights; None scales them to the layer (see ``layers.initialise``).
     """
 

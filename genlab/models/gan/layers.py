@@ -1,11 +1,11 @@
-"""What the nets of the GANs share: sizes from a spec, activations, normalisations, initial weights of two papers."""
+"""What the nets of the GANs share: sizes from a spec, maxout, normalisations, and the initial weights of two papers."""
 
 import math
-from collections.abc import Callable
 
 from torch import Tensor, nn
 
 from genlab.errors import ConfigError, nearest
+from genlab.nn.mlp import make_activation
 from genlab.spec import Spec
 
 
@@ -20,20 +20,9 @@ class Maxout(nn.Module):
         return x.unflatten(1, (-1, self.pieces)).amax(2)
 
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "leaky_relu": lambda: nn.LeakyReLU(0.2),
-    "tanh": nn.Tanh,
-    "maxout": Maxout,
-}
-
-
 def activation(name: str) -> nn.Module:
-    """The activation of that name."""
-    if name not in ACTIVATIONS:
-        known = ", ".join(ACTIVATIONS)
-        raise ConfigError("activation", name, f"no such activation; there are {known}", nearest(name, ACTIVATIONS))
-    return ACTIVATIONS[name]()
+    """The activation of that name: ``maxout``, or one of ``genlab.nn.mlp.ACTIVATIONS``."""
+    return Maxout() if name == "maxout" else make_activation(name)
 
 
 def normalise(norm: str | None, features: int, *, flat: bool = False) -> list[nn.Module]:

@@ -30,7 +30,7 @@ class Generator(nn.Module):
         width: units of a hidden layer.
         depth: number of hidden layers.
         norm: ``batch``, ``layer`` or None; of hidden layers.
-        activation: ``relu``, ``leaky_relu``, ``tanh`` or ``maxout`` (of five pieces).
+        activation: one of ``genlab.nn.mlp.ACTIVATIONS``, or ``maxout`` of five pieces.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Discriminator(nn.Module):
         width: units of a hidden layer.
         depth: number of hidden layers.
         norm: ``batch``, ``layer`` or None; of hidden layers.
-        activation: ``relu``, ``leaky_relu`` (slope 0.2), ``tanh`` or ``maxout`` (of five pieces).
+        activation: as the generator's.
         dropout: probability of dropping a hidden unit.
         input_dropout: probability of dropping a dimension of x.
     """
