@@ -1,0 +1,89 @@
+"""Frechet distance between generated and real features (FID where the extractor is the Inception network)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from genlab.errors import GenlabError
+from genlab.metrics.base import Figure
+from genlab.metrics.extractor import Extractor
+from genlab.models.base import Batch, Samples
+from genlab.spec import Spec
+
+
+def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> float:
+    """|m_a - m_b|^2 + Tr(S_a + S_b - 2 (S_a S_b)^1/2), in float64.  (Heusel et al. 2017, arXiv 1706.08500, eq. 6)
+
+    With S_a = R R^T, the trace of the root is the sum of the roots of the eigenvalues of R^T S_b R, which is symmetric:
+    real at any rank, where the root of the product itself turns complex or not finite. Eigenvalues below rounding
+    error count as zero, for their roots would not be small.
+    """
+    values, vectors = torch.linalg.eigh(covariance_a)
+    kept = values > _rounding(values)
+    root = vectors[:, kept] * values[kept].sqrt()
+    between = torch.linalg.eigvalsh(root.T @ covariance_b @ root)
+    trace = between[between > _rounding(between)].sqrt().sum()
+    distance = (mean_a - mean_b).square().sum() + covariance_a.trace() + covariance_b.trace() - 2 * trace
+    return max(float(distance), 0.0)
+
+
+def _rounding(eigenvalues: Tensor) -> float:
+    """Below which an eigenvalue cannot be told from zero."""
+    largest = float(eigenvalues.max()) if len(eigenvalues) else 0.0
+    return max(largest, 0.0) * len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
+
+
+class FrechetDistance(Metric):
+    """``frechet_distance`` of Gaussians with the means and covariances (ddof 1) of generated and real features.
+
+    Streamed: sums of features and of their outer products in float64. Biased upwards for few samples, so the numbers of
+    both are part of its protocol. Fewer samples than features are fine, though then the bias is large.
+
+    Args:
+        extractor: gives the features.
+        split: of the real examples.
+    """
+
+    needs: ClassVar[tuple[type, ...]] = (Samples,)
+    figures: ClassVar[tuple[str, ...]] = ("fid",)
+    higher_is_better = False
+    full_state_update = False
+    count: Tensor
+    total: Tensor
+    outer: Tensor
+
+    def __init__(self, extractor: Extractor, split: str = "test"):
+        super().__init__()
+        self.extractor, self.split = extractor, split
+        size = extractor.dimensions
+        self.add_state("count", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("total", torch.zeros(2, size, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("outer", torch.zeros(2, size, size, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def refuses(self, spec: Spec) -> str:
+        """Nothing that the extractor does not refuse."""
+        return ""
+
+    def update(self, batch: Batch, real: bool = False) -> None:
+        """Add generated or real examples."""
+        features = self.extractor(batch["x"]).features.double()
+        side = int(real)
+        self.count[side] += len(features)
+        self.total[side] += features.sum(0)
+        self.outer[side].addmm_(features.T, features)
+
+    def compute(self) -> dict[str, Figure]:
+        """The distance; 0 for equal moments."""
+        if self.count.min() < 2:
+            raise GenlabError(f"a Frechet distance takes two examples on each side; here are {self.count.int().tolist()}")
+        if not self.outer.isfinite().all():
+            raise GenlabError("some features are not finite, so there is no Frechet distance")
+        mean = self.total / self.count[:, None]
+        covariance = self.outer - self.count[:, None, None] * mean[:, :, None] * mean[:, None, :]
+        covariance = covariance / (self.count[:, None, None] - 1)
+        distance = frechet_distance(mean[0], covariance[0], mean[1], covariance[1])
+        return {"fid": Figure(distance, protocol={"split": self.split, "n real": int(self.count[1])})}

@@ -1,0 +1,104 @@
+"""Likelihood of held-out data: nats an example, and bits/dim where the data are integers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from genlab.errors import GenlabError
+from genlab.metrics.base import Figure
+from genlab.models.base import Batch, Bound, Density
+from genlab.spec import Spec
+
+IMPORTANCE_SAMPLES = 500  # 500 to 1000 are usual on small machines; Burda et al. report 5000
+
+
+class Likelihood(Metric):
+    """Mean negative log-likelihood over a split, and its standard error.
+
+    nats = -E_x log p(x),   bpd = nats / (D log 2) for integer data with D dimensions.
+
+    Marked ``=`` where ``log_prob`` is exact, ``~`` where it is an estimate, and ``<=`` where the model gives a lower
+    bound on log p(x), so that the figure is at least the true one: the importance-weighted bound of a latent-variable
+    model or that of a dequantised density. ``negative_elbo`` is the bound of one sample of a latent-variable model, in
+    nats. Sums in float64.
+
+    Args:
+        spec: of the data.
+        k: importance samples of a bound; None: 500 for a latent-variable model (one with the ``terms`` of an ELBO),
+            and one draw of a dequantised density, as papers report it.
+        split: of the data.
+    """
+
+    needs: ClassVar[tuple[type, ...]] = (Density, Bound)
+    figures: ClassVar[tuple[str, ...]] = ("nats", "bpd", "negative_elbo")
+    higher_is_better = False
+    full_state_update = False
+    count: Tensor
+    total: Tensor
+    squares: Tensor
+
+    def __init__(self, spec: Spec, k: int | None = None, split: str = "test"):
+        super().__init__()
+        if k is not None and k < 1:
+            raise GenlabError(f"k={k}: a bound takes at least one importance sample")
+        self.spec, self.k, self.split = spec, k, split
+        self.how: dict[str, Any] = {}
+        self.mark = ""
+        for name in ("count", "total", "squares"):  # of the likelihood, and of the bound of one sample
+            self.add_state(name, torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def refuses(self, spec: Spec) -> str:
+        """Nothing: any data have a likelihood."""
+        return ""
+
+    def update(self, batch: Batch, model: nn.Module) -> None:
+        """Add the examples of a batch, with whatever the model can say about them."""
+        x, y = batch["x"], batch.get("y")
+        if isinstance(model, Density):
+            self.mark = "=" if model.exact else "~"
+            self._add(0, model.log_prob(x, y))
+        elif isinstance(model, Bound):
+            latent = hasattr(model, "terms")
+            k = self.k or (IMPORTANCE_SAMPLES if latent else 1)
+            self.mark, self.how = "<=", {"k": k}
+            self._add(0, model.bound(x, y, k))
+            if latent and k > 1:
+                self._add(1, model.bound(x, y, 1))
+
+    def _add(self, row: int, log_prob: Tensor) -> None:
+        nats = -log_prob.double()
+        wrong = int((~nats.isfinite()).sum())
+        if wrong:
+            example = "NaN" if nats.isnan().any() else "infinite"
+            raise GenlabError(f"the log-likelihood of {wrong} of {len(nats)} examples is {example}")
+        self.count[row] += len(nats)
+        self.total[row] += nats.sum()
+        self.squares[row] += nats.square().sum()
+
+    def compute(self) -> dict[str, Figure]:
+        """nats, bpd for integer data, negative_elbo where the first is a tighter bound."""
+        if not self.count[0]:
+            raise GenlabError(f"the split '{self.split}' holds no example")
+        protocol = {"split": self.split, "n": int(self.count[0])}
+        value, stderr = self._mean(0)
+        figures = {"nats": Figure(value, self.mark, stderr, protocol | self.how)}
+        if self.spec.levels is not None:
+            unit = self.spec.dimensions * math.log(2)
+            figures["bpd"] = Figure(value / unit, self.mark, None if stderr is None else stderr / unit, protocol | self.how)
+        if self.count[1]:
+            value, stderr = self._mean(1)
+            figures["negative_elbo"] = Figure(value, "<=", stderr, protocol | {"k": 1})
+        return figures
+
+    def _mean(self, row: int) -> tuple[float, float | None]:
+        """Mean, and its standard error where there are two examples."""
+        count, total, squares = (float(state[row]) for state in (self.count, self.total, self.squares))
+        mean = total / count
+        if count < 2:
+            return mean, None
+        return mean, math.sqrt(max(squares - count * mean**2, 0.0) / (count - 1) / count)
