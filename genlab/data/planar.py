@@ -25,45 +25,42 @@ class Planar:
         validation: number of validation points.
         test: number of test points.
         seed: of the points; each split draws from (seed, split).
-        scale: the points are divided by it, as some papers do; ``entropy``, ``centres`` and ``std`` follow.
     """
 
     name: ClassVar[str]
-    class_names: ClassVar[tuple[str, ...]] = ()
+    positive: ClassVar[tuple[str, ...]] = ()  # options that are refused unless they are positive numbers
 
     train: int = 100_000
     validation: int = 10_000
     test: int = 20_000
     seed: int = 0
-    scale: float = 1.0
 
     def __post_init__(self) -> None:
         for key in ("train", "validation", "test"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"data.{key}", getattr(self, key), "is at least 1")
-        for key in ("noise", "std", "radius", "spacing", "scale"):
-            value = getattr(self, key, 1.0)
+        for key in self.positive:
+            value = getattr(self, key)
             if not (value > 0 and math.isfinite(value)):
                 raise ConfigError(f"data.{key}", value, "is a positive number")
 
     def draw(self, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
-        """``count`` independent points (N, 2) and their labels (N,) or None, before ``scale``."""
+        """``count`` independent points (N, 2) and their labels (N,) or None."""
         raise NotImplementedError
 
     @property
-    def unscaled_entropy(self) -> float | None:
-        """Differential entropy in nats before ``scale``, None where it is not known."""
-        return None
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return ()
 
     @property
     def entropy(self) -> float | None:
-        """Differential entropy in nats: no model's expected negative log-likelihood lies below it."""
-        entropy = self.unscaled_entropy
-        return None if entropy is None else entropy - 2 * math.log(self.scale)
+        """Differential entropy in nats, None where it is not known: no model's expected NLL lies below it."""
+        return None
 
     @property
     def spec(self) -> Spec:
-        return Spec("vector", (2,), classes=self.class_names)
+        return Spec("vector", (2,), classes=self.labels)
 
     def prepare(self) -> None:
         """Nothing to fetch: the points are drawn when asked for."""
@@ -75,7 +72,7 @@ class Planar:
         x, y = self.draw(count, np.random.default_rng((self.seed, SPLITS.index(name))))
         if x.shape != (count, 2):
             raise DataError(f"{self.name}: expected points ({count}, 2), found {x.shape}")
-        points = torch.from_numpy((x / self.scale).astype(np.float32))
+        points = torch.from_numpy(x.astype(np.float32))
         return Examples(points, None if y is None else torch.from_numpy(y.astype(np.int64)))
 
     def augment(self, batch: Mapping[str, Tensor], generator: Generator) -> Mapping[str, Tensor]:
@@ -94,7 +91,7 @@ class Moons(Planar):
     """
 
     name: ClassVar[str] = "moons"
-    class_names: ClassVar[tuple[str, ...]] = ("upper", "lower")
+    positive: ClassVar[tuple[str, ...]] = ("noise",)
 
     noise: float = 0.05
 
@@ -105,7 +102,11 @@ class Moons(Planar):
         return np.where(y[:, None] == 0, x, (1, 0.5) - x) + self.noise * random.standard_normal((count, 2)), y
 
     @property
-    def unscaled_entropy(self) -> float:
+    def labels(self) -> tuple[str, ...]:
+        return ("upper", "lower")
+
+    @property
+    def entropy(self) -> float:
         # -integral of p log p as a sum over a grid of half a standard deviation; p as a sum over the angle
         step, margin = self.noise / 2, 6 * self.noise
         angles = math.ceil(4 * math.pi / self.noise)
@@ -119,3 +120,186 @@ class Moons(Planar):
         p /= 2 * angles * 2 * math.pi * self.noise**2
         inside = p[p > 0]
         return float(-(inside * np.log(inside)).sum() * step**2)
+
+
+def _mixture_entropy(centres: Tensor, std: float) -> float | None:
+    """Of equal Gaussians that do not overlap: ln K + 1 + ln(2 pi std^2)."""
+    apart = torch.pdist(centres).min() > 8 * std if len(centres) > 1 else True
+    return math.log(len(centres)) + 1 + math.log(2 * math.pi * std**2) if apart else None
+
+
+@dataclass(kw_only=True)
+class Ring(Planar):
+    """Equal Gaussians on a circle at angles 2 pi k / K; entropy ln K + 1 + ln(2 pi std^2) while they are apart.
+
+    Radius 1 and std 0.01 are VEEGAN's (arXiv 1705.07761) and PacGAN's (arXiv 1712.04086) ring; Unrolled GAN (arXiv
+    1611.02163) has 2 and 0.02, WGAN-GP's toy code the same divided by 1.414. Name the variant with every figure.
+
+    Args:
+        modes: number K of Gaussians.
+        radius: of the circle.
+        std: standard deviation of each Gaussian in each direction.
+    """
+
+    name: ClassVar[str] = "ring"
+    positive: ClassVar[tuple[str, ...]] = ("modes", "radius", "std")
+
+    modes: int = 8
+    radius: float = 1.0
+    std: float = 0.01
+
+    @property
+    def centres(self) -> Tensor:
+        """(K, 2), for mode metrics; the class is the number of the centre."""
+        a = torch.arange(self.modes, dtype=torch.float64) * (2 * math.pi / self.modes)
+        return (self.radius * torch.stack([a.cos(), a.sin()], 1)).float()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(str(k) for k in range(self.modes))
+
+    @property
+    def entropy(self) -> float | None:
+        return _mixture_entropy(self.centres, self.std)
+
+    def draw(self, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        y = random.integers(0, self.modes, count)
+        return self.centres.numpy()[y] + self.std * random.standard_normal((count, 2)), y
+
+
+@dataclass(kw_only=True)
+class Grid(Planar):
+    """Equal Gaussians on a square grid around 0; entropy ln K + 1 + ln(2 pi std^2) while they are apart.
+
+    5 x 5 with spacing 2 and std 0.05: ALI (arXiv 1606.00704), VEEGAN, PacGAN; WGAN-GP's toy code divides by 2.828,
+    which is spacing 0.7072 and std 0.01768.
+
+    Args:
+        side: number of Gaussians along a side, K = side^2.
+        spacing: distance of neighbours.
+        std: standard deviation of each Gaussian in each direction.
+    """
+
+    name: ClassVar[str] = "grid"
+    positive: ClassVar[tuple[str, ...]] = ("side", "spacing", "std")
+
+    side: int = 5
+    spacing: float = 2.0
+    std: float = 0.05
+
+    @property
+    def centres(self) -> Tensor:
+        """(K, 2), for mode metrics; the class is the number of the centre."""
+        line = (torch.arange(self.side) - (self.side - 1) / 2) * self.spacing
+        return torch.cartesian_prod(line, line)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(str(k) for k in range(self.side**2))
+
+    @property
+    def entropy(self) -> float | None:
+        return _mixture_entropy(self.centres, self.std)
+
+    def draw(self, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        y = random.integers(0, self.side**2, count)
+        return self.centres.numpy()[y] + self.std * random.standard_normal((count, 2)), y
+
+
+@dataclass(kw_only=True)
+class Checkerboard(Planar):
+    """Uniform on every second of the 2 x 2 squares in [-4, 4]^2, as in FFJORD's toy set; entropy ln 32 = 3.466."""
+
+    name: ClassVar[str] = "checkerboard"
+
+    @property
+    def entropy(self) -> float:
+        return math.log(32)
+
+    def draw(self, count: int, random: np.random.Generator) -> tuple[np.ndarray, None]:
+        column = random.integers(0, 4, count)
+        row = 2 * random.integers(0, 2, count) + column % 2
+        return 2 * (np.stack([column, row], 1) - 2 + random.random((count, 2))), None
+
+
+@dataclass(kw_only=True)
+class Spirals(Planar):
+    """Two spirals, (-a cos a, a sin a) / 3 and its negative, a = 3 pi sqrt(u), as in FFJORD's toy set.
+
+    Before the division a uniform number in [0, 0.5) is added to each coordinate, Gaussian noise after it. The entropy
+    is not known.
+
+    Args:
+        noise: standard deviation.
+    """
+
+    name: ClassVar[str] = "spirals"
+    positive: ClassVar[tuple[str, ...]] = ("noise",)
+
+    noise: float = 0.1
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return ("first", "second")
+
+    def draw(self, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        y = random.integers(0, 2, count)
+        a = 3 * math.pi * np.sqrt(random.random(count))
+        x = (np.stack([-a * np.cos(a), a * np.sin(a)], 1) + random.random((count, 2)) / 2) / 3
+        return np.where(y[:, None] == 0, x, -x) + self.noise * random.standard_normal((count, 2)), y
+
+
+@dataclass(kw_only=True)
+class SwissRoll(Planar):
+    """(t cos t, t sin t) with t uniform on [1.5 pi, 4.5 pi], and Gaussian noise, divided by ``scale``.
+
+    Noise 0.25 and scale 7.5 as in WGAN-GP's toy code (arXiv 1704.00028, figure 1); FFJORD has 1 and 5. scikit-learn's
+    ``make_swiss_roll`` without its second coordinate. The entropy is not known.
+
+    Args:
+        noise: standard deviation before the division.
+        scale: divisor.
+    """
+
+    name: ClassVar[str] = "swissroll"
+    positive: ClassVar[tuple[str, ...]] = ("noise", "scale")
+
+    noise: float = 0.25
+    scale: float = 7.5
+
+    def draw(self, count: int, random: np.random.Generator) -> tuple[np.ndarray, None]:
+        t = 1.5 * math.pi * (1 + 2 * random.random(count))
+        x = np.stack([t * np.cos(t), t * np.sin(t)], 1) + self.noise * random.standard_normal((count, 2))
+        return x / self.scale, None
+
+
+@dataclass(kw_only=True)
+class Pinwheel(Planar):
+    """Gaussian arms around (1, 0), turned by 2 pi k / K + rate * exp(first coordinate), doubled, as in FFJORD's toy set.
+
+    (Johnson et al. 2016, arXiv 1603.06277, figure 1.) The entropy is not known.
+
+    Args:
+        arms: number K of arms, the classes.
+        radial: standard deviation along an arm.
+        tangential: standard deviation across it.
+        rate: how much the arms bend.
+    """
+
+    name: ClassVar[str] = "pinwheel"
+    positive: ClassVar[tuple[str, ...]] = ("arms", "radial", "tangential")
+
+    arms: int = 5
+    radial: float = 0.3
+    tangential: float = 0.1
+    rate: float = 0.25
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(str(k) for k in range(self.arms))
+
+    def draw(self, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        y = random.integers(0, self.arms, count)
+        r, t = (random.standard_normal((count, 2)) * (self.radial, self.tangential) + (1, 0)).T
+        a = 2 * math.pi * y / self.arms + self.rate * np.exp(r)
+        return 2 * np.stack([r * np.cos(a) - t * np.sin(a), r * np.sin(a) + t * np.cos(a)], 1), y

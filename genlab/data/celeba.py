@@ -1,0 +1,145 @@
+"""CelebA, aligned and cropped, with its 40 attributes and the official partition, in the makers' layout."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from genlab.data.base import Images
+from genlab.errors import ConfigError, DataError
+
+ATTRIBUTES = (
+    "5_o_Clock_Shadow", "Arched_Eyebrows", "Attractive", "Bags_Under_Eyes", "Bald", "Bangs", "Big_Lips", "Big_Nose",
+    "Black_Hair", "Blond_Hair", "Blurry", "Brown_Hair", "Bushy_Eyebrows", "Chubby", "Double_Chin", "Eyeglasses",
+    "Goatee", "Gray_Hair", "Heavy_Makeup", "High_Cheekbones", "Male", "Mouth_Slightly_Open", "Mustache",
+    "Narrow_Eyes", "No_Beard", "Oval_Face", "Pale_Skin", "Pointy_Nose", "Receding_Hairline", "Rosy_Cheeks",
+    "Sideburns", "Smiling", "Straight_Hair", "Wavy_Hair", "Wearing_Earrings", "Wearing_Hat", "Wearing_Lipstick",
+    "Wearing_Necklace", "Wearing_Necktie", "Young",
+)  # fmt: skip
+PAGE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
+
+
+class Portraits:
+    """The images of one part, from the folder of JPEG files or the makers' zip, cropped at the centre."""
+
+    def __init__(self, source: Path, names: list[str], crop: int, partition: bytes):
+        self.source, self.names, self.crop = source, names, crop
+        self._zip = zipfile.ZipFile(source) if source.suffix == ".zip" else None
+        size = source.stat().st_size if self._zip else 0
+        self.fingerprint = f"{hashlib.sha256(partition).hexdigest()} {size} {crop}"
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def title(self, row: int) -> str:
+        return str(self.source / self.names[row])
+
+    def __getitem__(self, row: int) -> Any:
+        from PIL import Image
+
+        if self._zip is None:
+            file: Any = self.source / self.names[row]
+        else:
+            try:
+                with self._lock:
+                    file = io.BytesIO(self._zip.read(f"img_align_celeba/{self.names[row]}"))
+            except (KeyError, zipfile.BadZipFile) as error:
+                raise DataError(f"cannot be read from the zip: {error}") from error
+        with Image.open(file) as image:
+            if image.size != (178, 218):
+                raise DataError(f"expected 178 x 218 pixels, found {image.width} x {image.height}")
+            left, top = (178 - self.crop) // 2, (218 - self.crop) // 2
+            return image.crop((left, top, left + self.crop, top + self.crop))
+
+
+@dataclass(kw_only=True)
+class CelebA(Images):
+    """202599 faces of celebrities with 40 binary attributes. (Liu et al. 2015, arXiv 1411.7766)
+
+    The images are cropped at the centre to ``crop`` x ``crop`` and resized to ``size``. 148 is the crop of RealNVP
+    (arXiv 1605.08803, section 4.1) and ALI; DCGAN and its descendants take 108, which cuts off hair and chin: figures
+    of different crops do not compare. ``y`` is (N, 40) of zeros and ones.
+
+    Under ``<root>/celeba``: ``img_align_celeba/*.jpg`` (or ``img_align_celeba.zip``), ``list_attr_celeba.txt`` and
+    ``list_eval_partition.txt``, there or in the makers' subfolders ``Img``, ``Anno`` and ``Eval``. Their terms forbid
+    automatic download.
+
+    Args:
+        crop: side of the central square that is kept, of 178 x 218 pixels.
+    """
+
+    name: ClassVar[str] = "celeba"
+    attribute_names: ClassVar[tuple[str, ...]] = ATTRIBUTES
+    parts: ClassVar[tuple[str, ...]] = ("train", "val", "test")
+    decoded: ClassVar[bool] = True
+
+    size: int | None = 64
+    crop: int = 148
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.crop <= 178:
+            raise ConfigError("data.crop", self.crop, "is 1 to 178")
+        if self.classes is not None:
+            raise ConfigError("data.classes", self.classes, "celeba has attributes, no classes")
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        return (self.size or self.crop,) * 2
+
+    def read(self, part: str) -> tuple[Portraits, np.ndarray]:
+        attributes = self._find("list_attr_celeba.txt")
+        partition = self._find("list_eval_partition.txt")
+        images = self._find("img_align_celeba", "img_align_celeba.zip")
+        names, values = self._attributes(attributes)
+        content = partition.read_bytes()
+        chosen = self._partition(partition, content, names) == ("train", "val", "test").index(part)
+        try:
+            portraits = Portraits(images, [names[row] for row in np.flatnonzero(chosen)], self.crop, content)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise DataError(f"{images}: {error}") from error
+        return portraits, values[chosen]
+
+    def _find(self, *names: str) -> Path:
+        for name in names:
+            for folder in (self.folder, *(self.folder / sub for sub in ("Img", "Anno", "Eval"))):
+                if (folder / name).exists():
+                    return folder / name
+        raise DataError(
+            f"{self.folder / names[0]}: no such {'folder' if len(names) > 1 else 'file'}; CelebA's terms forbid "
+            f"automatic download: get {names[-1]} from {PAGE} and put it into {self.folder}"
+        )
+
+    @staticmethod
+    def _attributes(path: Path) -> tuple[list[str], np.ndarray]:
+        """File names, and attributes (N, 40) as 0 and 1 where the file has -1 and 1."""
+        lines = path.read_text(errors="replace").splitlines()
+        if len(lines) < 2 or not lines[0].strip().isdigit() or tuple(lines[1].split()) != ATTRIBUTES:
+            raise DataError(f"{path}: expected a count and the names of the 40 attributes on the first two lines")
+        rows = [line.split() for line in lines[2:] if line.strip()]
+        if len(rows) != int(lines[0]):
+            raise DataError(f"{path}: expected {lines[0].strip()} images by its first line, found {len(rows)}")
+        for number, row in enumerate(rows, 3):
+            if len(row) != 41 or not {"-1", "1"}.issuperset(row[1:]):
+                raise DataError(f"{path}, line {number}: expected a file name and 40 values -1 or 1")
+        return [row[0] for row in rows], np.array([row[1:] for row in rows]).astype(np.int8).clip(0).astype(np.uint8)
+
+    @staticmethod
+    def _partition(path: Path, content: bytes, names: list[str]) -> np.ndarray:
+        """0, 1 or 2 for each of the images."""
+        rows = [line.split() for line in content.decode(errors="replace").splitlines() if line.strip()]
+        if any(len(row) != 2 or row[1] not in ("0", "1", "2") for row in rows):
+            raise DataError(f"{path}: expected lines of a file name and 0, 1 or 2")
+        part = {name: int(number) for name, number in rows}
+        absent = next((name for name in names if name not in part), None)
+        if absent is not None:
+            raise DataError(f"{path}: expected a line for {absent}, found {len(part)} others")
+        return np.array([part[name] for name in names])

@@ -1,0 +1,101 @@
+"""LSUN scenes in the makers' lmdb folders."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from genlab.data.base import Images
+from genlab.errors import ConfigError, DataError, nearest
+
+CATEGORIES = (
+    "bedroom", "bridge", "church_outdoor", "classroom", "conference_room",
+    "dining_room", "kitchen", "living_room", "restaurant", "tower",
+)  # fmt: skip
+
+
+class Scenes:
+    """The values of one lmdb: encoded images, webp or JPEG, in the order of their keys."""
+
+    def __init__(self, path: Path):
+        import lmdb
+
+        self.path = path
+        try:
+            self._lmdb = lmdb.open(str(path), readonly=True, lock=False, readahead=False, meminit=False)
+            self._count = self._lmdb.stat()["entries"]
+            pages, page = self._lmdb.info()["last_pgno"] + 1, self._lmdb.stat()["psize"]
+        except lmdb.Error as error:
+            raise DataError(f"{path}: not a readable lmdb: {error}") from error
+        size = os.path.getsize(path / "data.mdb")
+        if size < pages * page:  # reading on would end the process with a bus error
+            raise DataError(f"{path / 'data.mdb'}: expected {pages * page} bytes, found {size}")
+        self.fingerprint = f"{self._count} {pages} {size}"
+        self._keys: list[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def title(self, row: int) -> str:
+        return f"{self.path}, key {self._key(row).decode(errors='replace')}"
+
+    def _key(self, row: int) -> bytes:
+        with self._lock:  # three million keys: listed once, and only if something is to be decoded
+            if self._keys is None:
+                with self._lmdb.begin() as transaction:
+                    self._keys = list(transaction.cursor().iternext(values=False))
+            return self._keys[row]
+
+    def __getitem__(self, row: int) -> Any:
+        from PIL import Image
+
+        key = self._key(row)
+        with self._lmdb.begin() as transaction:
+            value = transaction.get(key)
+        image = Image.open(io.BytesIO(value or b""))
+        image.load()
+        return image
+
+
+@dataclass(kw_only=True)
+class LSUN(Images):
+    """One category of scenes, 126 thousand to 3 million images; no labels. (Yu et al. 2015, arXiv 1506.03365)
+
+    The images' shorter sides, 256 pixels, are resized to ``size`` and the longer cropped at the centre. The makers'
+    validation part of 300 images is the test split here; the validation split is cut from the training part.
+
+    Under ``<root>/lsun``: ``<category>_train_lmdb`` and ``<category>_val_lmdb``, each with its ``data.mdb``.
+
+    Args:
+        category: ``bedroom``, ``church_outdoor``, ``tower``, ...
+    """
+
+    name: ClassVar[str] = "lsun"
+    decoded: ClassVar[bool] = True
+
+    size: int | None = 64
+    category: str = "bedroom"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.category or "/" in self.category:
+            raise ConfigError("data.category", self.category, f"is one of {', '.join(CATEGORIES)}")
+        if self.classes is not None:
+            raise ConfigError("data.classes", self.classes, "lsun has no classes; choose a data.category")
+        if self.size is None:
+            raise ConfigError("data.size", None, "the images of lsun are of many sizes; give one")
+
+    def read(self, part: str) -> tuple[Scenes, None]:
+        path = self.folder / f"{self.category}_{'train' if part == 'train' else 'val'}_lmdb"
+        if not (path / "data.mdb").is_file():
+            near = "" if self.category in CATEGORIES else nearest(self.category, CATEGORIES)
+            raise DataError(
+                f"{path / 'data.mdb'}: no such file; get {path.name}.zip from http://dl.yf.io/lsun/scenes/ and unpack "
+                f"it into {self.folder}" + (f"; did you mean data.category={near}?" if near else "")
+            )
+        return Scenes(path), None
