@@ -42,32 +42,28 @@ class Bank:
     """
 
     def __init__(self, layers: Sequence[MaskedConv2d], cells: int, width: int, batch: int):
-        first = layers[0]
+        self.layers, first = layers, layers[0]
         reach, kernel = first.reach, first.kernel
         weights = torch.stack([layer.masked_weight() for layer in layers])  # (L, O, I, reach + 1, k)
         self.biases = torch.stack([layer.bias for layer in layers])[:, None]
         self.centres = weights[:, :, :, reach, reach].transpose(1, 2)  # (L, I, O)
         taps = [(row, column) for row in range(reach + 1) for column in range(kernel if row < reach else reach)]
         self.shifts = [(row - reach) * width + column - reach for row, column in taps]
-        self.context: Tensor | None = None
+        self.context = list(self.biases)  # (1, O) for each layer, all there is of a 1 x 1 convolution's past
         if taps:
             rows, columns = zip(*taps, strict=True)
             self.past = weights[:, :, :, list(rows), list(columns)].permute(0, 3, 2, 1).flatten(1, 2)  # (L, taps I, O)
             self.cache = weights.new_zeros(len(layers), cells, batch, first.inputs)
 
     def look_back(self, start: int, stop: int, step: int) -> None:
-        """Set ``context``, (L, n B, O): what past waves contribute to the n pixels of this one."""
-        if self.shifts:
-            seen = [self.cache[:, start + shift : stop + shift : step] for shift in self.shifts]
-            self.context = torch.baddbmm(self.biases, torch.cat(seen, dim=-1).flatten(1, 2), self.past)
-        else:
-            self.context = self.biases
+        """Set ``context``, (n B, O) for each layer: what past waves contribute to the n pixels of this one."""
+        seen = [self.cache[:, start + shift : stop + shift : step] for shift in self.shifts]
+        self.context = list(torch.baddbmm(self.biases, torch.cat(seen, dim=-1).flatten(1, 2), self.past))
 
     def store(self, inputs: Sequence[Tensor], start: int, stop: int, step: int) -> None:
         """Remember the inputs of this wave, (n B, I) for each layer."""
-        if self.shifts:
-            plane = self.cache[:, start:stop:step]
-            plane.copy_(torch.stack(list(inputs)).view(plane.shape))
+        plane = self.cache[:, start:stop:step]
+        plane.copy_(torch.stack(list(inputs)).view(plane.shape))
 
 
 class Wavefront:
@@ -95,8 +91,9 @@ class Wavefront:
         for layer in layers:
             shapes.setdefault((layer.inputs, layer.outputs, layer.kernel, layer.kind), []).append(layer)
         cells = self.origin + height * row + reach
-        self.banks = [(members, Bank(members, cells, row, batch)) for members in shapes.values()]
-        self.bank = {layer: (bank, i) for members, bank in self.banks for i, layer in enumerate(members)}
+        banks = [Bank(members, cells, row, batch) for members in shapes.values()]
+        self.lasting = [bank for bank in banks if bank.shifts]
+        self.bank = {layer: (bank, i) for bank in banks for i, layer in enumerate(bank.layers)}
         self.blocks = {layer: self._blocks(layer) for layer in layers}
         self.known: dict[MaskedConv2d, list[Tensor]] = {layer: [] for layer in layers}
 
@@ -118,7 +115,7 @@ class Wavefront:
             start = self.origin + t + int(rows[0]) * self.step
             step = max(1, self.step)  # a wave of an image one pixel wide is one pixel
             self.cells = (start, start + (len(rows) - 1) * step + 1, step)
-            for _, bank in self.banks:
+            for bank in self.lasting:
                 bank.look_back(*self.cells)
         return rows, t - self.skew * rows
 
@@ -136,16 +133,14 @@ class Wavefront:
             known.append(x)
             x = torch.cat(known, dim=1) if group else x
         start, stop, centre = self.blocks[layer][group]
-        assert bank.context is not None
-        context = bank.context[i, :, start:stop]
+        context = bank.context[i] if layer.groups == 1 else bank.context[i][:, start:stop]
         return torch.addmm(context, x, centre) if x.shape[1] else context
 
     def close(self, image: Tensor) -> None:
         """End the wave, all of whose values are now known: ``image`` (n B, channels), as the net reads it."""
-        for members, bank in self.banks:
-            bank.store(
-                [image if layer.kind == "A" else torch.cat(self.known[layer], dim=1) for layer in members], *self.cells
-            )
+        for bank in self.lasting:
+            inputs = [[image] if layer.kind == "A" else self.known[layer] for layer in bank.layers]
+            bank.store([torch.cat(known, dim=1) if len(known) > 1 else known[0] for known in inputs], *self.cells)
         for known in self.known.values():
             known.clear()
 
