@@ -45,8 +45,8 @@ def realnvp(
     """A ``Flow`` for continuous data, a ``Dequantized`` flow behind a logit for integers. Dinh et al. 2017, 1605.08803.
 
     Vectors, and images with ``net=mlp``: ``layers`` couplings whose masks alternate (on images as a checkerboard).
-    Images with ``net=resnet``: at each scale ``couplings`` checkerboard couplings, a squeeze, ``couplings`` channel
-    couplings, and half of the channels factored out; at the last scale, one checkerboard coupling more and nothing else.
+    Images with ``net=resnet``: at each scale ``couplings`` couplings under checkerboards, a squeeze, as many under
+    halves of the channels, and half of the channels factored out; at the last scale ``couplings + 1`` checkerboards.
     Feature maps double with every squeeze, as in the released code.
 
     Deviations: no batch norm, neither between couplings nor in the nets (group norm over one example there), so
@@ -58,7 +58,7 @@ def realnvp(
         maps: feature maps of a ResNet at the finest scale.
         blocks: its residual blocks.
         couplings: of each mask type and scale.
-        scales: of an image; None for as many as halve height and width down to 4.
+        scales: of an image, at most; None for as many as halve height and width down to 4.
         layers: couplings of the MLP flow.
         width: hidden features of an MLP.
         depth: its hidden layers.
@@ -77,11 +77,10 @@ def realnvp(
     bijection: Bijection
     if net == "resnet" and spec.kind == "image":
         available = count_scales(spec.shape)
-        if scales is not None and not 1 <= scales <= available:
-            size = " x ".join(map(str, spec.shape[1:]))
-            raise ConfigError("model.scales", scales, f"images of {size} pixels have 1 to {available} scales")
+        if scales is not None and scales < 1:
+            raise ConfigError("model.scales", scales, "an image has one scale at least")
         resnet = partial(ResNetConditioner, blocks=blocks, context=context, dropout=dropout)
-        bijection = multi_scale(spec.shape, scales or available, couplings, maps, resnet, limit)
+        bijection = multi_scale(spec.shape, min(scales or available, available), couplings, maps, resnet, limit)
     else:
         mlp = partial(MLPConditioner, width=width, depth=depth, context=context, dropout=dropout)
         bijection = alternating(spec.shape, layers, mlp, limit)
