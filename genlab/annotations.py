@@ -1,0 +1,147 @@
+"""Does a value of a config fit an annotation read from source? And the annotation in words."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+from genlab.signatures import find, imported, last, literal
+
+WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "None": "null"}
+LISTS = {"list", "List", "Sequence", "Iterable", "Collection", "set", "frozenset"}
+DICTS = {"dict", "Dict", "Mapping", "MutableMapping"}
+TUPLES = {"tuple", "Tuple"}
+TRANSPARENT = {"Annotated", "Final", "InitVar", "Required"}
+
+
+def fits(annotation: ast.expr | None, value: Any, module: str) -> bool:
+    """Whether ``value`` may be given where ``annotation`` stands in ``module``; True where that cannot be told."""
+    match annotation:
+        case None:
+            return True
+        case ast.Constant(value=None):
+            return value is None
+        case ast.Constant(value=str(text)):
+            return fits(ast.parse(text, mode="eval").body, value, module)
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return fits(left, value, module) or fits(right, value, module)
+        case ast.Subscript(value=generic, slice=inner):
+            return fits_generic(last(generic) or "", elements(inner), value, module)
+        case ast.Name() | ast.Attribute():
+            return fits_name(annotation, value, module)
+    return True
+
+
+def fits_generic(name: str, inner: list[ast.expr], value: Any, module: str) -> bool:
+    """``fits`` for a subscripted annotation."""
+    if name in ("Optional", "Union"):
+        return (name == "Optional" and value is None) or any(fits(item, value, module) for item in inner)
+    if name == "Literal":
+        return value in choices(inner) or str(value) in choices(inner)
+    if name in TRANSPARENT:
+        return fits(inner[0], value, module)
+    if name in LISTS:
+        return isinstance(value, (list, tuple)) and all(fits(inner[0], item, module) for item in value)
+    if name in TUPLES:
+        if not isinstance(value, (list, tuple)):
+            return False
+        if len(inner) == 2 and isinstance(inner[1], ast.Constant) and inner[1].value is ...:
+            return all(fits(inner[0], item, module) for item in value)
+        return len(value) == len(inner) and all(map(lambda a, v: fits(a, v, module), inner, value))
+    if name in DICTS:
+        return isinstance(value, Mapping) and all(
+            fits(inner[-1], item, module) for key, item in value.items() if key != "_target_"
+        )
+    return isinstance(value, Mapping) if name in ("Callable", "type", "Type") else True
+
+
+def fits_name(annotation: ast.Name | ast.Attribute, value: Any, module: str) -> bool:
+    """``fits`` for a bare name: a builtin, an alias of something else, or a class, which takes a nested node."""
+    name = last(annotation)
+    if name == "bool":
+        return isinstance(value, bool)
+    if name == "int":
+        return isinstance(value, int) and not isinstance(value, bool)
+    if name == "float":
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if name in ("str", "Path", "PathLike"):
+        return isinstance(value, str)
+    if name in LISTS | TUPLES:
+        return isinstance(value, (list, tuple))
+    if name in DICTS:
+        return isinstance(value, Mapping)
+    if name in ("Callable", "Tensor", "Module"):
+        return isinstance(value, Mapping)
+    definition = meaning(annotation, module)
+    if definition is None:
+        return True
+    if isinstance(definition[1], ast.ClassDef):
+        return isinstance(value, Mapping)
+    return fits(definition[1], value, definition[0]) if isinstance(definition[1], ast.expr) else True
+
+
+def meaning(annotation: ast.Name | ast.Attribute, module: str) -> tuple[str, ast.AST] | None:
+    """The class, or the alias's own annotation, behind a name; libraries other than the module's own are not opened."""
+    if not isinstance(annotation, ast.Name):
+        return None
+    source = imported(annotation.id, module)
+    if source is not None and source.partition(".")[0] != module.partition(".")[0]:
+        return None
+    found = find(module, annotation.id)
+    return None if found is None else (found.module, found.node)
+
+
+def spell(annotation: ast.expr | None) -> str:
+    """The annotation in words: ``a number or null``, ``one of 'linear', 'cosine'``."""
+    match annotation:
+        case ast.Constant(value=str(text)):
+            return spell(ast.parse(text, mode="eval").body)
+        case ast.Constant(value=None):
+            return "null"
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return joined([left, right])
+        case ast.Subscript(value=generic, slice=inner):
+            name, items = last(generic), elements(inner)
+            if name == "Optional":
+                return f"{spell(items[0])} or null"
+            if name == "Union":
+                return joined(items)
+            if name == "Literal":
+                return "one of " + ", ".join(str(choice) for choice in choices(items))
+            if name in LISTS | TUPLES:
+                counted = [item for item in items if not (isinstance(item, ast.Constant) and item.value is ...)]
+                number = f"{len(counted)} " if name in TUPLES and len(counted) == len(items) else ""
+                return f"a list of {number}({', '.join(dict.fromkeys(spell(item) for item in counted))})"
+            if name in DICTS:
+                return "a mapping"
+            if name in ("Callable", "type", "Type"):
+                return "a node with a _target_"
+        case ast.Name() | ast.Attribute():
+            name = last(annotation) or ""
+            return WORDS.get(name) or ("a node with a _target_" if name[:1].isupper() else name)
+    return "" if annotation is None else ast.unparse(annotation)
+
+
+def joined(items: list[ast.expr]) -> str:
+    """Alternatives, each once."""
+    return " or ".join(dict.fromkeys(spell(item) for item in items))
+
+
+def elements(inner: ast.expr) -> list[ast.expr]:
+    """What stands between the brackets."""
+    return list(inner.elts) if isinstance(inner, ast.Tuple) else [inner]
+
+
+def choices(inner: list[ast.expr]) -> list[Any]:
+    """Values of a ``Literal``."""
+    return [literal(item) for item in inner]
+
+
+def options(annotation: ast.expr | None) -> list[str]:
+    """All words that a ``Literal`` anywhere in the annotation admits, for suggestions."""
+    found: list[str] = []
+    for node in ast.walk(annotation) if annotation is not None else ():
+        if isinstance(node, ast.Subscript) and last(node.value) == "Literal":
+            found += [str(choice) for choice in choices(elements(node.slice))]
+    return found

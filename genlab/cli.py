@@ -1,0 +1,363 @@
+"""The ``genlab`` command: verbs, flags, help, errors and exit codes. Only the standard library until a verb runs.
+
+Exit codes: 0 done, 1 failed while running, 2 command line or config wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from genlab import __version__
+from genlab.errors import ConfigError, ConfigErrors, GenlabError, nearest
+
+
+class Verb(NamedTuple):
+    """One verb: what it does in a line, and the body of its ``--help``."""
+
+    summary: str
+    usage: str
+    flags: tuple[str, ...] = ()
+
+
+VERBS = {
+    "train": Verb(
+        "train a model, or go on with a run",
+        """genlab train [model=X] [data=X] [loss=X] [optimizer=X] [trainer=X] [logger=X] [experiment=X] [key=value ...]
+genlab train -m model=vae,realnvp data=mnist     one run for each combination
+genlab train run=FOLDER [trainer.max_steps=N]    go on with a run
+
+  --dry-run          check everything; print parameters, shapes, budget and device; train nothing
+  --json             print what --dry-run found as JSON
+  -m, --multirun     sweep over comma-separated values; hydra/launcher=joblib and the like run jobs side by side
+  --config-dir DIR   search DIR for configs of your own, too
+  --cfg job          print the composed config (--resolve, --package P)
+  --hydra-help       Hydra's own flags, all of which work
+
+Groups are listed by `genlab list`; every key of a config, and every argument of what it names, can be set:
+trainer.max_steps=2000  optimizer.lr=1e-4  data.size=32  model.latent=64  seed=1  compile=true
+plugins=[mine] admits classes of your package `mine`; plugins=[/path/to/folder] those of the packages in a folder.""",
+        ("--dry-run", "--json"),
+    ),
+    "sample": Verb(
+        "draw samples from a run or a checkpoint",
+        """genlab sample run=FOLDER [n=64] [seeds=0-63] [y=3] [temperature=1.0] [task=grid] [out=FOLDER] [--json]
+genlab sample ckpt=FILE                          a checkpoint alone will do
+
+  task=grid|interpolate|reconstruct   where the model can
+  --json             print what was written as JSON""",
+        ("--json",),
+    ),
+    "eval": Verb(
+        "measure runs: likelihoods, IS, FID",
+        """genlab eval run=FOLDER [metrics=...] [key=value ...] [--json]
+
+  --json             print rows {run, model, data, step, metrics} as JSON""",
+        ("--json",),
+    ),
+    "report": Verb(
+        "one table of any set of runs",
+        """genlab report FOLDER [FOLDER ...] [key=value ...] [--json]
+
+  --json             print the rows as JSON""",
+        ("--json",),
+    ),
+    "check": Verb(
+        "put a model through the laws every model obeys",
+        """genlab check model=X [data=X] [key=value ...] [--config-dir DIR]
+
+Gradients reach every parameter, samples depend on their seeds alone, saved models load, bijections invert,
+densities integrate to one, auto-regressive nets are causal, bounds are ordered.""",
+    ),
+    "list": Verb(
+        "what there is to choose from, and the card of one",
+        """genlab list [models|data|losses|penalties|optimizers|trainers|loggers|experiments] [--json]
+genlab list model=wgan_gp                        equation, reference, recipe and expected figures
+
+  --config-dir DIR   list configs of your own, too
+  --json             print as JSON""",
+        ("--json",),
+    ),
+    "completion": Verb(
+        "print a script that completes genlab's words in your shell",
+        """genlab completion bash|zsh|fish
+
+  eval "$(genlab completion bash)"                in ~/.bashrc
+  eval "$(genlab completion zsh)"                 in ~/.zshrc, after compinit
+  genlab completion fish | source                 in ~/.config/fish/config.fish""",
+    ),
+}
+
+# Hydra's flags: of one word, and those that take a value.
+HYDRA_FLAGS = ("--hydra-help", "--resolve", "--run", "-r", "--multirun", "-m", "--shell-completion", "-sc")
+HYDRA_VALUES = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--experimental-rerun")
+
+
+class Line(NamedTuple):
+    """A command line taken apart.
+
+    Attributes:
+        words: everything that is no flag.
+        flags: ours, ``--dry-run`` and ``--json``.
+        hydra: Hydra's, values included, for Hydra to read again.
+        folders: of ``--config-dir``.
+    """
+
+    words: list[str]
+    flags: set[str]
+    hydra: list[str]
+    folders: list[str]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command line; the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        return run(arguments)
+    except GenlabError as error:
+        if debugging():
+            raise
+        complain(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left must not fail again at exit
+        return 1
+    except Exception as error:
+        if debugging():
+            raise
+        message = " ".join(str(error).split()) or "no message"
+        print(f"error: {type(error).__name__}: {message}   (GENLAB_DEBUG=1 shows where)", file=sys.stderr)
+        return 1
+
+
+def debugging() -> bool:
+    """Does the user want tracebacks?"""
+    return os.environ.get("GENLAB_DEBUG", "0") not in ("", "0")
+
+
+def complain(error: GenlabError) -> None:
+    """Errors on stderr, one a line; several of a config in columns."""
+    problems = error.problems if isinstance(error, ConfigErrors) else [error]
+    rows = []
+    for problem in problems:
+        if isinstance(problem, ConfigError):
+            hint = f"; did you mean '{problem.suggestion}'?" if problem.suggestion else ""
+            rows.append((f"{problem.key}={problem.value}:", f"{problem.reason}{hint}", problem.source))
+        else:
+            rows.append((str(problem), "", ""))
+    widths = [max(len(row[column]) for row in rows) if len(rows) > 1 else 0 for column in (0, 1)]
+    for key, reason, source in rows:
+        origin = f"   ({source})" if source else ""
+        print(f"error: {key:{widths[0]}} {reason:{widths[1]}}{origin}".rstrip(), file=sys.stderr)
+
+
+def run(arguments: list[str]) -> int:
+    """Dispatch to a verb; the exit code."""
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        print(overview())
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    if name in ("--version", "-V"):
+        print(f"genlab {__version__}")
+        return 0
+    if name == "__complete":
+        from genlab.completion import candidates
+
+        print("\n".join(candidates(*rest)))
+        return 0
+    if name not in VERBS:
+        what = "flag" if name.startswith("-") else "verb"
+        hint = nearest(name, [*VERBS, "--help", "--version"])
+        raise GenlabUsage(f"{name}: no such {what}" + (f"; did you mean '{hint}'?" if hint else "; see genlab --help"))
+    if "--help" in rest or "-h" in rest:
+        print(f"genlab {name}: {VERBS[name].summary}\n\n{VERBS[name].usage}")
+        return 0
+    line = take_apart(name, rest)
+    return {"train": train, "check": check, "list": show, "completion": completion}.get(name, measure)(name, line)
+
+
+class GenlabUsage(GenlabError):
+    """The command line itself is wrong."""
+
+    exit_code = 2
+
+
+def overview() -> str:
+    """The text of ``genlab --help``."""
+    verbs = "\n".join(f"  {name:<11} {verb.summary}" for name, verb in VERBS.items())
+    return f"""genlab {__version__}: train, sample and evaluate deep generative models
+
+usage: genlab VERB [key=value ...] [flags]
+
+{verbs}
+
+genlab train model=wgan_gp data=cifar10
+genlab train -m model=vae,realnvp,pixelcnn,wgan_gp data=mnist
+
+  --help      of genlab, or of a verb
+  --version"""
+
+
+def take_apart(verb: str, arguments: list[str]) -> Line:
+    """Words and flags apart.
+
+    Raises:
+        GenlabUsage: an unknown flag, or one that lacks its value.
+    """
+    line = Line([], set(), [], [])
+    hydra = verb == "train"
+    known = {*VERBS[verb].flags, "--config-dir", "--help", *(HYDRA_FLAGS + HYDRA_VALUES + ("--info",) if hydra else ())}
+    rest = iter(arguments)
+    for argument in rest:
+        flag, equals, value = argument.partition("=")
+        if not argument.startswith("-") or argument == "-":
+            line.words.append(argument)
+        elif argument in VERBS[verb].flags:
+            line.flags.add(argument)
+        elif flag in ("--config-dir", "-cd") or (hydra and flag in HYDRA_VALUES):
+            value = value if equals else next(rest, "")
+            if not value:
+                raise GenlabUsage(f"{flag}: it needs a value")
+            if flag in ("--config-dir", "-cd"):
+                line.folders.append(value)
+            else:
+                line.hydra.extend([flag, value])
+        elif hydra and (argument in HYDRA_FLAGS or flag in ("--info", "-i")):
+            line.hydra.append(argument)
+        else:
+            hint = nearest(flag, known)
+            raise GenlabUsage(
+                f"{argument}: genlab {verb} has no such flag"
+                + (f"; did you mean '{hint}'?" if hint else f"; see genlab {verb} --help")
+            )
+    for folder in line.folders:
+        if not Path(folder).is_dir():
+            raise GenlabUsage(f"--config-dir={folder}: no such folder")
+    return line
+
+
+def train(verb: str, line: Line) -> int:
+    """``genlab train``: check, make the run folder, train from it."""
+    resumed = [word for word in line.words if word.partition("=")[0] == "run"]
+    if resumed:
+        return resume(resumed, line)
+    from genlab import config, validate
+
+    asked = {flag.partition("=")[0] for flag in line.hydra}
+    shows = asked & {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc", "--experimental-rerun"}
+    if shows:  # Hydra answers; a config to be looked at need not be right
+        config.train([*line.words, *config.search_path(line.words, line.folders)], line.hydra)
+        return 0
+    multirun = bool(asked & {"-m", "--multirun"})
+    checked = validate.check(line.words, line.folders, multirun=multirun)
+    admit(checked.plugins)
+    if "--dry-run" in line.flags:
+        return dry_run([job.config for job in checked.jobs], line)
+    name, place = ("hydra.sweep.dir", checked.jobs[0].sweep) if multirun else ("hydra.run.dir", checked.jobs[0].folder)
+    overrides = [*checked.overrides, *config.search_path(line.words, line.folders)]
+    if not any(word.startswith(f"{name}=") for word in line.words):
+        place = config.claim(place)
+        overrides.append(f"{name}='{place}'")
+    try:
+        config.train(overrides, line.hydra)
+    except Exception:
+        failed = config.failures(Path(place)) if multirun else {}
+        if not failed or debugging():
+            raise
+        listed = "\n".join(f"  {job}: {reason}" for job, reason in failed.items())
+        raise GenlabError(f"{len(failed)} jobs of {place} failed\n{listed}") from None
+    if multirun:
+        print(f"genlab report {place}")
+        return 0
+    return go(str(config.created[-1]))
+
+
+def resume(resumed: list[str], line: Line) -> int:
+    """``genlab train run=FOLDER``: from the folder alone, without Hydra."""
+    from genlab import validate
+
+    folder = resumed[-1].partition("=")[2]
+    changes = [word for word in line.words if word not in resumed]
+    if "--dry-run" in line.flags:
+        return dry_run([validate.check_run(folder, changes).config], line)
+    checked = validate.check_run(folder, changes, record=True)
+    admit(checked.plugins)
+    return go(folder)
+
+
+def dry_run(configs: list[dict[str, Any]], line: Line) -> int:
+    """What each config would train, on stdout."""
+    from genlab.train import describe
+
+    described = [describe(config) for config in configs]
+    if "--json" in line.flags:
+        print(json.dumps(described if len(described) > 1 else described[0], indent=1))
+        return 0
+    for about in described:
+        for key, value in about.items():
+            text = ", ".join(f"{name} {number:,}" for name, number in value.items()) if isinstance(value, dict) else value
+            print(f"{key:<11} {text}")
+    return 0
+
+
+def go(folder: str) -> int:
+    """Train the run; the process looks from now on as if it had been called for just that, as ranks will be."""
+    sys.argv = [sys.argv[0], "train", f"run={folder}"]
+    from genlab.train import main
+
+    return main(folder)
+
+
+def admit(plugins: list[str]) -> None:
+    """Trust packages the user named, in this process and in those it starts."""
+    if plugins:
+        from genlab.build import trust
+        from genlab.plugins import packages
+
+        os.environ["GENLAB_PLUGINS"] = os.pathsep.join(dict.fromkeys(plugins))
+        trust(*packages(plugins))
+
+
+def measure(verb: str, line: Line) -> int:
+    """``genlab sample``, ``eval`` and ``report``: options from their config, then their page."""
+    from genlab import validate
+
+    options = validate.options(verb, line.words, line.folders)
+    admit(options.get("plugins") or [])
+    from importlib import import_module
+
+    page = import_module({"sample": "genlab.sample", "eval": "genlab.evaluate", "report": "genlab.report"}[verb])
+    return int(page.main(options, "--json" in line.flags) or 0)
+
+
+def check(verb: str, line: Line) -> int:
+    """``genlab check``: compose as training does, then the laws."""
+    from genlab import validate
+
+    checked = validate.check(line.words, line.folders)
+    admit(checked.plugins)
+    from genlab.check import main
+
+    return int(main(checked.config) or 0)
+
+
+def show(verb: str, line: Line) -> int:
+    """``genlab list``."""
+    from genlab.catalogue import main
+
+    main(line.words, line.folders, as_json="--json" in line.flags)
+    return 0
+
+
+def completion(verb: str, line: Line) -> int:
+    """``genlab completion``."""
+    from genlab.completion import script
+
+    print(script(line.words[0] if line.words else ""))
+    return 0

@@ -1,0 +1,187 @@
+"""Configs: where they lie, how a command line becomes one, and Hydra's side of training."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
+
+from genlab.catalogue import conf_folder
+from genlab.errors import ConfigError, GenlabError
+from genlab.run import Run
+
+VERSION_BASE = "1.3"
+
+created: list[Path] = []
+"""Folders of the runs that ``task`` made in this process."""
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A config as Hydra composed it.
+
+    Attributes:
+        config: resolved, plain containers.
+        choices: option taken of each group, ``{"model": "wgan_gp", ...}``.
+        folder: where Hydra would put the run.
+        sweep: where Hydra would put a sweep.
+    """
+
+    config: dict[str, Any]
+    choices: dict[str, Any]
+    folder: str
+    sweep: str
+
+
+def compose(name: str, overrides: Sequence[str], folders: Sequence[str] = ()) -> Composed:
+    """The config ``conf/<name>.yaml`` under ``overrides``, with the user's own config ``folders`` searched too.
+
+    Raises:
+        HydraException, OmegaConfBaseException: as Hydra and OmegaConf say it; ``plainly`` shortens that.
+    """
+    with _session(), hydra.initialize_config_dir(str(conf_folder()), version_base=VERSION_BASE):
+        config = hydra.compose(name, overrides=[*overrides, *search_path(overrides, folders)], return_hydra_config=True)
+        HydraConfig.instance().set_config(config)
+        choices = {key: value for key, value in config.hydra.runtime.choices.items() if not key.startswith("hydra/")}
+        folder, sweep = str(config.hydra.run.dir), str(config.hydra.sweep.dir)
+        with read_write(config), open_dict(config):
+            del config["hydra"]
+        return Composed(plain(config), choices, folder, sweep)
+
+
+def search_path(overrides: Sequence[str], folders: Sequence[str]) -> list[str]:
+    """The override that makes Hydra search ``folders``, unless the user has set the search path."""
+    if not folders or any(override.lstrip("+").startswith("hydra.searchpath=") for override in overrides):
+        return []
+    return ["hydra.searchpath=[" + ",".join(f"'file://{Path(folder).absolute()}'" for folder in folders) + "]"]
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Plain containers, interpolations resolved."""
+    container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def plainly(error: Exception) -> ConfigError:
+    """Hydra's or OmegaConf's message in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    key = getattr(error, "full_key", None) or "config"
+    return ConfigError(str(key), "?", lines[0] if lines else type(error).__name__)
+
+
+def train(overrides: Sequence[str], flags: Sequence[str], *, multirun: bool = False) -> None:
+    """Hand a checked command line to Hydra, whose ``task`` makes the run folder, or one for each job of a sweep.
+
+    Args:
+        overrides: as Hydra shall see them.
+        flags: of Hydra's own, ``--multirun`` among them.
+        multirun: jobs run, and failures of theirs are told at the end.
+
+    Raises:
+        GenlabError: jobs of the sweep failed.
+    """
+    created.clear()
+    before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = [before[0], *flags, *overrides]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving
+    try:
+        hydra.main(config_path=str(conf_folder()), config_name="train", version_base=VERSION_BASE)(task)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise plainly(error) from error
+    finally:
+        sys.argv = before
+        os.environ.pop("HYDRA_FULL_ERROR")
+        if full is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full
+        GlobalHydra.instance().clear()
+
+
+def task(config: DictConfig) -> float | None:
+    """What Hydra runs: make the run folder; in a sweep also train it, in a process of its own."""
+    settings = HydraConfig.get()
+    folder = Path(settings.runtime.output_dir)
+    choices = {str(key): value for key, value in settings.runtime.choices.items() if not str(key).startswith("hydra/")}
+    resolved = plain(config) | {"choices": choices}
+    if (folder / "config.yaml").exists():
+        if Run(folder).config != resolved:
+            raise ConfigError("hydra.run.dir", folder, f"holds another run; continue that with genlab train run={folder}")
+    else:
+        Run.create(folder, resolved, ["genlab", "train", *settings.overrides.task])
+    created.append(folder)
+    if settings.mode == RunMode.RUN:
+        return None
+    from genlab.jobs import run_job
+
+    print(f"job {settings.job.num}: {folder}", file=sys.stderr, flush=True)
+    try:
+        return run_job(folder)
+    except Exception as error:
+        Run(folder).note(status="failed", error=" ".join(str(error).split()))
+        raise
+
+
+def failures(sweep: Path) -> dict[str, str]:
+    """Why jobs of a sweep failed, by name of their folder."""
+    found = {}
+    for path in sorted(sweep.rglob("run.yaml")):
+        info = Run(path.parent).info
+        if info.get("status") == "failed":
+            found[str(path.parent.relative_to(sweep))] = str(info.get("error", "see its log"))
+    return found
+
+
+def claim(folder: str) -> str:
+    """The folder itself, or one numbered after it where another run started in the same second took that name."""
+    path, number = Path(folder), 1
+    while True:
+        try:
+            path.mkdir(parents=True)
+            return str(path)
+        except FileExistsError:
+            path, number = Path(f"{folder}-{number}"), number + 1
+        except OSError as error:
+            raise GenlabError(f"{path}: cannot make the run folder: {error.strerror}") from None
+
+
+def folder_name(text: str) -> str:
+    """Overrides as the name of one folder: no separators, and at most 200 characters with a digest of what was cut."""
+    name = re.sub(r"[^\w=,.+\-\[\]@]+", "-", text).strip("-") or "job"
+    return name if len(name) <= 200 else f"{name[:190]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def edit(config: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy with dotted keys set."""
+    edited = OmegaConf.create(config)
+    for key, value in changes.items():
+        OmegaConf.update(edited, key, value)
+    return plain(edited)
+
+
+@contextmanager
+def _session() -> Iterator[None]:
+    """Leave no trace of a composition in Hydra's global state."""
+    GlobalHydra.instance().clear()
+    state = HydraConfig.instance().cfg
+    try:
+        yield
+    finally:
+        HydraConfig.instance().cfg = state
+        GlobalHydra.instance().clear()
+
+
+OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)

@@ -1,0 +1,165 @@
+"""Combinations that cannot work, found in a config before anything is imported: one small function for each.
+
+A class may also say for itself what it needs of the rest of the config, as a class attribute read from its source:
+
+    requires: ClassVar = {"data.kind": ("image",)}
+
+Keys are those of the config, and ``data.kind`` and ``data.levels`` as the data set's class and options decide them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from genlab.errors import ConfigError
+from genlab.signatures import Signature, signature
+
+Config = Mapping[str, Any]
+
+
+def contradictions(config: Config) -> Iterator[ConfigError]:
+    """All contradictions in a config."""
+    for rule in RULES:
+        yield from rule(config)
+
+
+def look(config: Config, key: str) -> Any:
+    """What stands at a dotted key, else the default of the class it would be given to; None where there is neither."""
+    if key == "data.kind":
+        return kind(config)
+    if key == "data.levels":
+        return levels(config)
+    node: Any = config
+    *path, name = key.split(".")
+    for part in path:
+        node = node.get(part) if isinstance(node, Mapping) else None
+    if not isinstance(node, Mapping):
+        return None
+    known = signature(str(node.get("_target_", "")))
+    return node.get(name, known.default(name) if known else None)
+
+
+def of(config: Config, group: str) -> Signature | None:
+    """Signature of what a node names."""
+    node = config.get(group)
+    return signature(str(node.get("_target_", ""))) if isinstance(node, Mapping) else None
+
+
+def kind(config: Config) -> str | None:
+    """``Spec.kind`` of the data; None where its class does not tell."""
+    data = of(config, "data")
+    if data is None:
+        return None
+    if "kind" in data.constants:
+        return data.constants["kind"]
+    return "image" if "Images" in data.bases else "vector" if "Planar" in data.bases else None
+
+
+def levels(config: Config) -> int | None:
+    """``Spec.levels`` of image data; None where its class does not tell."""
+    data, node = of(config, "data"), config.get("data")
+    if data is None or not isinstance(node, Mapping) or kind(config) != "image":
+        return None
+    if node.get("binarize", "none") != "none":
+        return 2
+    given = node.get("levels")
+    return given if given is not None else data.constants.get("native_levels")
+
+
+def way_of_training(config: Config) -> Iterator[ConfigError]:
+    """A game is trained by an adversarial loss, a likelihood by a likelihood objective."""
+    training, loss, model = of(config, "training"), of(config, "loss"), of(config, "model")
+    if training is None or loss is None or model is None:
+        return
+    game = "Adversarial" in training.bases
+    if game and "critic" not in loss.methods:
+        yield error(config, "loss", f"{model.name} is a game, {loss.name} a likelihood objective", "non_saturating")
+    if not game and "Likelihood" in training.bases and "critic" in loss.methods:
+        fitting = "elbo" if "terms" in model.methods else "nll"
+        yield error(config, "loss", f"{loss.name} is a loss of games, {model.name} is trained by its likelihood", fitting)
+
+
+def double_backward(config: Config) -> Iterator[ConfigError]:
+    """A gradient penalty differentiates twice; squared gradients leave the range of 16-bit floats."""
+    penalty, precision = of(config, "penalty"), str(look(config, "trainer.precision"))
+    if penalty and precision.startswith("16") and penalty.methods.get("term", "Penalty") != "Penalty":
+        reason = f"the {penalty.name} penalty overflows in 16-bit floats"
+        yield ConfigError("trainer.precision", precision, reason, "bf16-mixed")
+
+
+def device(config: Config) -> Iterator[ConfigError]:
+    """What a CPU cannot do."""
+    if look(config, "trainer.accelerator") != "cpu":
+        return
+    if str(look(config, "trainer.precision")).startswith("16"):
+        yield ConfigError("trainer.precision", look(config, "trainer.precision"), "a CPU has no fp16", "bf16-mixed")
+    if look(config, "trainer.strategy") == "fsdp":
+        yield ConfigError("trainer.strategy", "fsdp", "sharding needs GPUs, and trainer.accelerator=cpu", "ddp")
+
+
+def output_distribution(config: Config) -> Iterator[ConfigError]:
+    """A Bernoulli variable has two values."""
+    choice, given = look(config, "model.likelihood"), levels(config)
+    if choice == "bernoulli" and kind(config) == "vector":
+        yield ConfigError("model.likelihood", choice, "for binary data; these are continuous", "gaussian")
+    if choice == "bernoulli" and given is not None and given > 2:
+        reason = f"for binary data; these have {given} levels (data.binarize=dynamic makes them binary)"
+        yield ConfigError("model.likelihood", choice, reason, "categorical")
+
+
+def patience(config: Config) -> Iterator[ConfigError]:
+    """A game has no validation figure that could get better."""
+    training, given = of(config, "training"), look(config, "trainer.patience")
+    if given is not None and training is not None and "Adversarial" in training.bases:
+        yield ConfigError("trainer.patience", given, "a game has no validation figure to wait for")
+
+
+def warm_up(config: Config) -> Iterator[ConfigError]:
+    """A learning rate that never arrives."""
+    rise, budget = look(config, "trainer.warmup"), look(config, "trainer.max_steps")
+    if isinstance(rise, int) and isinstance(budget, int) and rise > budget:
+        yield ConfigError("trainer.warmup", rise, f"longer than the run: trainer.max_steps={budget}")
+
+
+def own_requirements(config: Config) -> Iterator[ConfigError]:
+    """What classes named in the config say they require."""
+    for key, node in nodes(config):
+        known = signature(node["_target_"]) if isinstance(node["_target_"], str) else None
+        requires = known.constants.get("requires") if known else None
+        for needed, admitted in (requires or {}).items():
+            admitted = admitted if isinstance(admitted, (list, tuple)) else (admitted,)
+            value = look(config, needed)
+            if value is not None and value not in admitted:
+                assert known is not None
+                reason = f"{known.name} takes {needed}={'|'.join(map(str, admitted))}, and here it is {value}"
+                yield error(config, key.partition(".")[0], reason)
+
+
+def nodes(node: Any, key: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """All nodes with a ``_target_``, and their keys."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield key, node
+        for name, value in node.items():
+            yield from nodes(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, (list, tuple)):
+        for position, value in enumerate(node):
+            yield from nodes(value, f"{key}.{position}")
+
+
+def error(config: Config, group: str, reason: str, suggestion: str = "") -> ConfigError:
+    """About the option taken of a group."""
+    chosen = (config.get("choices") or {}).get(group)
+    return ConfigError(group, chosen if chosen is not None else config[group].get("_target_"), reason, suggestion)
+
+
+RULES: tuple[Callable[[Config], Iterator[ConfigError]], ...] = (
+    way_of_training,
+    double_backward,
+    device,
+    output_distribution,
+    patience,
+    warm_up,
+    own_requirements,
+)

@@ -1,0 +1,27 @@
+"""Packages of the user's own: ``plugins=[mine, /path/to/folder]``."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from genlab.errors import ConfigError
+
+
+def packages(plugins: Sequence[str]) -> list[str]:
+    """Names of the packages that ``plugins`` admits; folders are put on ``sys.path``, and all they hold is admitted.
+
+    Raises:
+        ConfigError: a folder is not there, or what is no folder is no package name either.
+    """
+    names: list[str] = []
+    for plugin in plugins:
+        path = Path(plugin).expanduser()
+        if path.is_dir():
+            if str(path.absolute()) not in sys.path:
+                sys.path.insert(0, str(path.absolute()))
+            names += sorted({entry.stem for entry in path.iterdir() if entry.suffix == ".py" or (entry / "__init__.py").is_file()})
+        elif all(part.isidentifier() for part in plugin.split(".")):
+            names.append(plugin)
+        else:
+            raise ConfigError("plugins", plugin, "neither a folder nor the name of a package")
+    return names
