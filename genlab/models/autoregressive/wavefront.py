@@ -109,7 +109,7 @@ class Wavefront:
         ]
 
     def open(self, t: int) -> tuple[Tensor, Tensor]:
-        """Begin wave t: the rows and columns of its n pixels, (n,) each; none where the image is narrower than r + 1."""
+        """Begin wave t: rows and columns of its n pixels, (n,) each; none where the image is narrower than r + 1."""
         rows = torch.arange(max(0, -((self.width - 1 - t) // self.skew)), min(self.height - 1, t // self.skew) + 1)
         if len(rows):
             start = self.origin + t + int(rows[0]) * self.step
