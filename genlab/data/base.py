@@ -26,7 +26,7 @@ SPLITS = ("train", "val", "test")
 SEED = 0  # of every split, permutation and fixed binarisation: the same for all runs, so their figures compare
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Examples:
     """The examples of one split.
 

@@ -84,7 +84,7 @@ class Moons(Planar):
     """Two half circles of radius 1, (cos a, sin a) and (1 - cos a, 1/2 - sin a), with Gaussian noise.
 
     scikit-learn's ``make_moons``, but for the angles: uniform on [0, pi] and independent here, evenly spaced there;
-    the density is the same. Entropy 0.289 nats for noise 0.05 and 1.013 for 0.1 (by quadrature).
+    the density is the same. Entropy 0.289 nats for noise 0.05 and 1.007 for 0.1, by quadrature.
 
     Args:
         noise: standard deviation.
@@ -275,7 +275,7 @@ class SwissRoll(Planar):
 
 @dataclass(kw_only=True)
 class Pinwheel(Planar):
-    """Gaussian arms around (1, 0), turned by 2 pi k / K + rate * exp(first coordinate), doubled, as in FFJORD's toy set.
+    """Gaussian arms around (1, 0), turned by 2 pi k / K + rate * exp(first coordinate), doubled, as in FFJORD's toys.
 
     (Johnson et al. 2016, arXiv 1603.06277, figure 1.) The entropy is not known.
 

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -97,7 +98,7 @@ def _write(
         except (OSError, ValueError, SyntaxError, EOFError) as error:  # what Pillow raises on damaged files
             raise DataError(f"{pictures.title(row)}: not a readable image: {error}") from error
 
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     workers = max(1, min(8, os.cpu_count() or 1))
     try:
         # written as a stream: a full disk is then an error, where a memory map would end in a bus error
