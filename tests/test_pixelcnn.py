@@ -25,15 +25,16 @@ def make(shape: tuple[int, ...], levels: int | None = 4, channels: int = 7, bloc
 
 
 class Recording:
-    """A likelihood that keeps the parameters it is asked to sample from."""
+    """A likelihood that keeps the parameters it is asked to sample from, and what it draws."""
 
     def __init__(self, likelihood):
-        self.likelihood, self.asked = likelihood, []
+        self.likelihood, self.asked, self.drawn = likelihood, [], []
         self.parameters, self.draws = likelihood.parameters, likelihood.draws
 
     def sample(self, params: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
         self.asked.append(params)
-        return self.likelihood.sample(params, u, temperature)
+        self.drawn.append(self.likelihood.sample(params, u, temperature))
+        return self.drawn[-1]
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -121,29 +122,13 @@ def test_float32_parameters_of_a_deep_net_agree_to_1e_5():
 @pytest.mark.parametrize("shape", [(1, 4, 5), (3, 3, 4)])
 def test_log_prob_of_samples_is_the_sum_of_the_conditionals_they_were_drawn_from(shape):
     model = make(shape)
-    recording = Recording(model.likelihood)
-    model.likelihood, likelihood = recording, model.likelihood
-    drawn = []
-    recording.likelihood = Drawn(likelihood, drawn)
+    likelihood = model.likelihood
+    recording = model.likelihood = Recording(likelihood)
     x = model.sample(Noise([0, 1]))
-    total = sum(
-        likelihood.log_prob(params, value).view(-1, 2).sum(0)
-        for params, value in zip(recording.asked, drawn, strict=True)
-    )
+    drawn = zip(recording.asked, recording.drawn, strict=True)
+    total = sum(likelihood.log_prob(params, value).view(-1, 2).sum(0) for params, value in drawn)
     model.likelihood = likelihood
     assert torch.allclose(model.log_prob(x), total)
-
-
-class Drawn:
-    """A likelihood that keeps the values it has drawn."""
-
-    def __init__(self, likelihood, drawn: list[Tensor]):
-        self.likelihood, self.drawn = likelihood, drawn
-        self.parameters, self.draws = likelihood.parameters, likelihood.draws
-
-    def sample(self, params: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
-        self.drawn.append(self.likelihood.sample(params, u, temperature))
-        return self.drawn[-1]
 
 
 def test_samples_follow_the_distribution():
