@@ -1,4 +1,4 @@
-"""Pictures of two-dimensional data: samples as a scatter, a model's density as a map. Legible in print and on screens."""
+"""Pictures of two-dimensional data: samples as a scatter, a model's density as a map."""
 
 from __future__ import annotations
 
@@ -37,8 +37,10 @@ def scatter(path: str | Path, sets: Mapping[str, Tensor]) -> None:
     _save(figure, path)
 
 
-def density(path: str | Path, log_prob: Callable[[Tensor], Tensor], data: Tensor, samples: Tensor, cells: int = 200) -> float:
-    """Three panels: the density on a grid, samples of the model, the data. Returns the density's integral over the grid.
+def density(
+    path: str | Path, log_prob: Callable[[Tensor], Tensor], data: Tensor, samples: Tensor, cells: int = 200
+) -> float:
+    """Three panels: the density on a grid, samples of the model, the data; returns the density's integral on the grid.
 
     Args:
         path: of the PNG.

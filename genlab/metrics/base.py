@@ -13,6 +13,8 @@ A batch is ``{"x": (B, *spec.shape), "y": (B,) where there are labels, "index": 
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from genlab.spec import Spec
@@ -54,3 +56,13 @@ class ModelMetric(Protocol):
     def compute(self) -> dict[str, Figure]:
         """The figures by name, over all ranks; the extractor's name is added by the caller."""
         ...
+
+
+def comparable(protocol: Mapping[str, Any]) -> str:
+    """What two figures must share to stand in one column: their protocols but for how each model's was come by."""
+    return json.dumps({key: value for key, value in protocol.items() if key not in OWN}, sort_keys=True)
+
+
+OWN = ("checkpoint", "average", "k", "seed", "batch")
+"""Entries of a protocol that are a model's own affair. They keep figures from being averaged, not from being compared:
+one column holds exact likelihoods beside bounds of any k, with their marks."""

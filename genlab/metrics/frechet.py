@@ -79,7 +79,8 @@ class FrechetDistance(Metric):
     def compute(self) -> dict[str, Figure]:
         """The distance; 0 for equal moments."""
         if self.count.min() < 2:
-            raise GenlabError(f"a Frechet distance takes two examples on each side; here are {self.count.int().tolist()}")
+            counts = " and ".join(str(int(count)) for count in self.count)
+            raise GenlabError(f"a Frechet distance takes two examples on each side; here are {counts}")
         if not self.outer.isfinite().all():
             raise GenlabError("some features are not finite, so there is no Frechet distance")
         mean = self.total / self.count[:, None]

@@ -89,7 +89,8 @@ class Likelihood(Metric):
         figures = {"nats": Figure(value, self.mark, stderr, protocol | self.how)}
         if self.spec.levels is not None:
             unit = self.spec.dimensions * math.log(2)
-            figures["bpd"] = Figure(value / unit, self.mark, None if stderr is None else stderr / unit, protocol | self.how)
+            error = None if stderr is None else stderr / unit
+            figures["bpd"] = Figure(value / unit, self.mark, error, protocol | self.how)
         if self.count[1]:
             value, stderr = self._mean(1)
             figures["negative_elbo"] = Figure(value, "<=", stderr, protocol | {"k": 1})

@@ -43,7 +43,9 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def digits(steps: int = 1200, batch: int = 128, rate: float = 3e-3, seed: int = 0) -> tuple[dict[str, Tensor], dict[str, str]]:
+def digits(
+    steps: int = 1200, batch: int = 128, rate: float = 3e-3, seed: int = 0
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Weights and card of ``genlab.metrics.extractor.Digits``.
 
     Cross-entropy, AdamW under a one-cycle schedule, every example moved, turned, scaled and re-exposed afresh. At the
@@ -79,7 +81,7 @@ def digits(steps: int = 1200, batch: int = 128, rate: float = 3e-3, seed: int = 
     torch.set_num_threads(threads)
     card = {
         "title": "classifier of 8x8 handwritten digits, for features and logits of generated digits",
-        "data": f"scikit-learn's digits: {len(train)} for training, {len(test)} for testing (RandomState(0) permutation)",
+        "data": f"scikit-learn's digits: {len(train)} to train, {len(test)} to test (RandomState(0) permutation)",
         "input": "1x8x8 grey in [0, 1]; see genlab.metrics.extractor.Digits for other images",
         "test accuracy": f"{accuracy:.4f}",
         "made by": f"scripts/train_extractor digits (seed {seed}, {steps} steps, torch {version('torch')})",

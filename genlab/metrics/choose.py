@@ -1,0 +1,106 @@
+"""Which metrics to compute: those in ``conf/metric`` that are asked for, the model is able to, and the data allow."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import nn
+from torchmetrics import Metric
+
+from genlab.build import build, locate
+from genlab.catalogue import conf_folder
+from genlab.errors import ConfigError, nearest
+from genlab.metrics.extractor import Extractor
+from genlab.spec import Spec
+
+
+def choose(options: Mapping[str, Any], model: nn.Module, spec: Spec) -> tuple[dict[str, Metric], dict[str, str]]:
+    """Metrics by name, built; and why the others are left out, by name.
+
+    The name of a metric with an extractor ends in the extractor's. Entries of a metric's YAML may refer to the options
+    of evaluation, as in ``k: ${k}``; arguments without a default come from here: ``spec``, ``extractor``, ``n``.
+
+    Raises:
+        ConfigError: ``metrics`` names something that is neither a metric nor a figure of one.
+    """
+    nodes = presets("metric", options)
+    wanted = _wanted(options["metrics"], nodes)
+    metrics: dict[str, Metric] = {}
+    left_out: dict[str, str] = {}
+    for name in wanted:
+        target: Any = locate(nodes[name]["_target_"])
+        title = ", ".join(target.figures)
+        if not isinstance(model, target.needs):
+            needed = " or ".join(protocol.__name__ for protocol in target.needs)
+            left_out[title] = f"{type(model).__name__} is no {needed}"
+            continue
+        found: Sequence[Extractor | None] = [None]
+        if "extractor" in inspect.signature(target).parameters:
+            found, refusals = extractors(options, spec)
+            if not found:
+                left_out[title] = "; ".join(refusals)
+        for extractor in found:
+            metric = build(nodes[name], spec=spec, n=options["n"], extractor=extractor)
+            refusal = metric.refuses(spec)
+            if refusal:
+                left_out[title] = refusal
+            else:
+                metrics[name if extractor is None else f"{name}_{extractor.name}"] = metric
+    return metrics, left_out
+
+
+def extractors(options: Mapping[str, Any], spec: Spec) -> tuple[list[Extractor], list[str]]:
+    """The extractor that the options name, or all that have something to say about the data; and why others have not.
+
+    Raises:
+        ConfigError: the extractor named cannot look at such data.
+    """
+    named = options.get("extractor")
+    found, refusals = [], []
+    for node in [named] if named else presets("extractor", options).values():
+        target: Any = locate(node["_target_"])
+        refusal = target.refuses(spec)
+        if refusal and named:
+            raise ConfigError("extractor", target.name, refusal)
+        if refusal:
+            refusals.append(refusal)
+        else:
+            found.append(build(node, spec=spec))
+    return found, refusals
+
+
+def presets(group: str, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every config of a group by name: those that come with genlab, then those in the user's ``config_dir`` folders."""
+    nodes = {}
+    for folder in (conf_folder(), *map(Path, options.get("config_dir") or ())):
+        for path in sorted((folder / group).glob("*.yaml")):
+            try:
+                whole = OmegaConf.create({**options, "_preset_": OmegaConf.load(path)})
+                node = OmegaConf.to_container(whole._preset_, resolve=True)
+            except OmegaConfBaseException as error:
+                raise ConfigError(f"{group}/{path.stem}", path, " ".join(str(error).split())) from None
+            if not isinstance(node, dict) or "_target_" not in node:
+                raise ConfigError(f"{group}/{path.stem}", path, "a preset is a mapping with a _target_")
+            nodes[path.stem] = {str(key): value for key, value in node.items()}
+    return nodes
+
+
+def _wanted(asked: Any, nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Names of metrics, from ``auto``, names of metrics, or names of figures with or without an extractor's."""
+    if asked in (None, "auto"):
+        return list(nodes)
+    known = {name: name for name in nodes}
+    for name, node in nodes.items():
+        known |= {figure: name for figure in getattr(locate(node["_target_"]), "figures", ())}
+    wanted = []
+    for text in asked.split(",") if isinstance(asked, str) else asked:
+        name = known.get(str(text), known.get(str(text).rpartition("_")[0], ""))
+        if not name:
+            raise ConfigError("metrics", text, f"no such metric; there are {', '.join(known)}", nearest(text, known))
+        wanted.append(name)
+    return list(dict.fromkeys(wanted))

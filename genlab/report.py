@@ -1,0 +1,177 @@
+"""``genlab report``: one table of what evaluation has measured of any set of runs. Reads their folders only."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from genlab import tables
+from genlab.errors import ConfigError, nearest
+from genlab.metrics.base import Figure, comparable
+from genlab.run import Run
+
+IRRELEVANT = ("seed", "logger", "plugins", "choices")
+"""Entries of a config in which runs may differ and yet be repetitions of one experiment."""
+
+
+class Group(NamedTuple):
+    """Runs whose configs differ in the seed only.
+
+    Args:
+        model, data, detail: names; ``detail`` tells groups of one model and data set apart.
+        runs: their folders.
+        figures: what was measured of any of them, by name.
+    """
+
+    model: str
+    data: str
+    detail: str
+    runs: list[Run]
+    figures: list[tuple[str, Figure]]
+
+
+def main(options: Mapping[str, Any], as_json: bool = False) -> int:
+    """Print the table.
+
+    Raises:
+        ConfigError: a metric is named that no run has.
+    """
+    named = options["run"]
+    table = tabulate(Run.find([named] if isinstance(named, str) else list(named)), options.get("metrics") or "auto")
+    if as_json:
+        rows = [
+            dict(zip(table.texts, texts, strict=True))
+            | {"metrics": {name: figure._asdict() for name, figure in cells.items()}}
+            for texts, cells in table.rows
+        ]
+        print(json.dumps(rows))
+    else:
+        tables.show(table, options.get("format") or "rich")
+    return 0
+
+
+def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
+    """Rows are groups of runs and checkpoints of them (best, last), columns are figures.
+
+    Within a data set, figures of one name under protocols that cannot be compared stand in columns of their own,
+    ``fid_digits``, ``fid_digits (b)``; a mean over seeds is of one protocol.
+    """
+    kinds: dict[tuple[str, str], list[tuple[str, int]]] = {}  # data set and name to what has a column, in order
+    rows: list[tuple[list[str], dict[str, Figure]]] = []
+    protocols: list[tuple[str, Mapping[str, Any]]] = []
+    for found in group(runs):
+        for checkpoint, repeated in repetitions(found.figures).items():
+            cells: dict[str, Figure] = {}
+            seen: Counter[tuple[str, str]] = Counter()
+            for name, figures in repeated:
+                same = comparable(figures[0].protocol)
+                kind = (same, seen[name, same])  # one model by two numbers of importance samples: two columns
+                seen[name, same] += 1
+                columns = kinds.setdefault((found.data, name), [])
+                if kind not in columns:
+                    columns.append(kind)
+                title = name + (f" ({letter(columns.index(kind))})" if columns.index(kind) else "")
+                cells[title] = average(figures)
+                protocols.append((f"{title} ({found.model}, {found.data})", cells[title].protocol))
+            rows.append(([found.model, found.data, found.detail, checkpoint, str(len(found.runs))], cells))
+    return tables.Table(
+        ["model", "data", "config", "checkpoint", "runs"],
+        _chosen(sorted({title for _, cells in rows for title in cells}), metrics),
+        rows,
+        [*tables.caption(protocols), "of several runs: mean ± standard deviation over them; of one: ± standard error"],
+    )
+
+
+def repetitions(figures: list[tuple[str, Figure]]) -> dict[str, list[tuple[str, list[Figure]]]]:
+    """Figures of one name and one protocol together, by checkpoint; ``{"": []}`` where there is none."""
+    together: dict[tuple[str, str], list[Figure]] = {}
+    for name, figure in figures:
+        together.setdefault((name, json.dumps(figure.protocol, sort_keys=True)), []).append(figure)
+    by_checkpoint: dict[str, list[tuple[str, list[Figure]]]] = {}
+    for (name, _), repeated in together.items():
+        checkpoint = str(repeated[0].protocol.get("checkpoint", ""))
+        by_checkpoint.setdefault(checkpoint, []).append((name, repeated))
+    return by_checkpoint or {"": []}
+
+
+def letter(number: int) -> str:
+    """b, c, ..."""
+    return chr(ord("a") + number)
+
+
+def group(runs: Iterable[Run]) -> list[Group]:
+    """Runs that repeat one experiment, together; ordered by data set and model."""
+    together: dict[str, list[Run]] = {}
+    for run in runs:
+        together.setdefault(json.dumps(_relevant(run.config), sort_keys=True, default=str), []).append(run)
+    named: dict[tuple[str, str], list[list[Run]]] = {}
+    for repeated in together.values():
+        named.setdefault(_names(repeated[0]), []).append(repeated)
+    groups = []
+    for (model, data), alternatives in sorted(named.items(), key=lambda item: item[0][::-1]):
+        flat = [_flatten(_relevant(repeated[0].config)) for repeated in alternatives]
+        keys = sorted({key for one in flat for key in one if any(other.get(key) != one[key] for other in flat)})
+        for repeated, values in zip(alternatives, flat, strict=True):
+            detail = ", ".join(f"{key}={values.get(key)}" for key in keys[:4]) + (", ..." if len(keys) > 4 else "")
+            groups.append(Group(model, data, detail, repeated, [entry for run in repeated for entry in measured(run)]))
+    return groups
+
+
+def measured(run: Run) -> list[tuple[str, Figure]]:
+    """What the metrics.json of a run holds."""
+    entries = run.metrics.get("figures", [])
+    return [
+        (entry["name"], Figure(entry["value"], entry["mark"], entry["stderr"], entry["protocol"])) for entry in entries
+    ]
+
+
+def average(figures: list[Figure]) -> Figure:
+    """Mean and standard deviation over runs; one run keeps its standard error."""
+    if len(figures) == 1:
+        return figures[0]
+    mean = sum(figure.value for figure in figures) / len(figures)
+    spread = math.sqrt(sum((figure.value - mean) ** 2 for figure in figures) / (len(figures) - 1))
+    return Figure(mean, figures[0].mark, spread, figures[0].protocol | {"runs": len(figures)})
+
+
+def _chosen(titles: list[str], metrics: Any) -> list[str]:
+    """The columns asked for, in the order asked for."""
+    if metrics == "auto":
+        return titles
+    chosen = []
+    for name in metrics.split(",") if isinstance(metrics, str) else metrics:
+        found = [title for title in titles if title.partition(" (")[0] == name]
+        if not found:
+            raise ConfigError("metrics", name, f"no run has it; they have {', '.join(titles)}", nearest(name, titles))
+        chosen += found
+    return chosen
+
+
+def _names(run: Run) -> tuple[str, str]:
+    """Model and data set of a run, as they were typed."""
+    choices = run.config.get("choices") or {}
+
+    def name(key: str) -> str:
+        return str(choices.get(key) or run.config.get(key, {}).get("_target_", "?").rpartition(".")[2])
+
+    return name("model"), name("data")
+
+
+def _relevant(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config without what does not matter to the experiment."""
+    kept = {key: value for key, value in config.items() if key not in IRRELEVANT}
+    data = {key: value for key, value in (kept.get("data") or {}).items() if key != "root"}
+    return kept | {"data": data}
+
+
+def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted keys to scalars."""
+    if not isinstance(config, Mapping):
+        return {prefix: config}
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= _flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
