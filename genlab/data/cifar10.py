@@ -55,7 +55,8 @@ def read_batch(content: bytes, source: str) -> tuple[np.ndarray, np.ndarray]:
         found = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
         raise DataError(f"{source}: expected data uint8 (10000, 3072), found {found}")
     if not isinstance(labels, list) or len(labels) != 10000:
-        raise DataError(f"{source}: expected a list of 10000 labels, found {type(labels).__name__} of {len(labels)}")
+        found = f"{len(labels)} of them" if isinstance(labels, list) else type(labels).__name__
+        raise DataError(f"{source}: expected a list of 10000 labels, found {found}")
     if not all(isinstance(label, int) and 0 <= label <= 9 for label in labels):
         raise DataError(f"{source}: expected labels 0 to 9, found others")
     return data.reshape(-1, 3, 32, 32), np.array(labels)
@@ -102,7 +103,7 @@ class CIFAR10(Images):
                 try:
                     yield (folder / name).read_bytes(), str(folder / name)
                 except OSError as error:
-                    raise DataError(f"{folder / name}: {error.strerror}") from error
+                    raise DataError(f"{folder / name}: cannot be read: {error.strerror}") from error
             return
         found: dict[str, bytes] = {}
         try:

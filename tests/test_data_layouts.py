@@ -1,0 +1,351 @@
+"""CelebA, LSUN, SVHN and image folders in generated files of exactly their layout, with real JPEG, WebP and lmdb."""
+
+import io
+import multiprocessing
+import resource
+import shutil
+import zipfile
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.io import savemat
+
+from genlab.data.base import data_root
+from genlab.data.celeba import ATTRIBUTES, CelebA
+from genlab.data.folder import Folder
+from genlab.data.lsun import LSUN
+from genlab.data.svhn import SVHN
+from genlab.errors import ConfigError, DataError
+
+PORTRAITS = 240
+
+
+def smooth(random: np.random.RandomState, width: int, height: int) -> Image.Image:
+    """A photograph-like image: a few random colours, blown up."""
+    return Image.fromarray(random.randint(0, 256, (4, 4, 3)).astype(np.uint8)).resize((width, height))
+
+
+def encoded(image: Image.Image, kind: str) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, quality=95)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def celeba(tmp_path_factory) -> Path:
+    """A data root with CelebA's files: of 240 images the first 160 train, 40 validate, 40 test."""
+    root, random = tmp_path_factory.mktemp("root"), np.random.RandomState(0)
+    folder = root / "celeba"
+    (folder / "img_align_celeba").mkdir(parents=True)
+    lines, parts = [], []
+    for i in range(PORTRAITS):
+        name = f"{i + 1:06d}.jpg"
+        smooth(random, 178, 218).save(folder / "img_align_celeba" / name, quality=95)
+        values = ["1" if random.rand() < 0.5 else "-1" for _ in ATTRIBUTES]
+        lines.append(f"{name} " + " ".join(value.rjust(2) for value in values))
+        parts.append(f"{name} {0 if i < 160 else 1 if i < 200 else 2}")
+    (folder / "list_attr_celeba.txt").write_text(f"{PORTRAITS}\n{' '.join(ATTRIBUTES)}\n" + "\n".join(lines) + "\n")
+    (folder / "list_eval_partition.txt").write_text("\n".join(parts) + "\n")
+    return root
+
+
+@pytest.fixture
+def own_celeba(celeba, tmp_path) -> Path:
+    """A copy to spoil."""
+    shutil.copytree(celeba / "celeba", tmp_path / "celeba")
+    return tmp_path
+
+
+def test_celeba_has_its_partition_attributes_and_crop(celeba):
+    data = CelebA(root=str(celeba))
+    data.prepare()
+    splits = {name: data.split(name) for name in ("train", "val", "test")}
+    assert {name: len(split) for name, split in splits.items()} == {"train": 160, "val": 40, "test": 40}
+    assert data.spec.shape == (3, 64, 64) and data.spec.attributes == ATTRIBUTES and data.spec.classes == ()
+    line = (celeba / "celeba" / "list_attr_celeba.txt").read_text().splitlines()[2 + 160].split()
+    assert splits["val"].y.shape == (40, 40) and splits["val"].y.dtype == torch.uint8
+    assert splits["val"].y[0].tolist() == [int(value == "1") for value in line[1:]]
+    picture = Image.open(celeba / "celeba" / "img_align_celeba" / "000161.jpg").crop((15, 35, 163, 183))
+    expected = np.asarray(picture.resize((64, 64), Image.Resampling.LANCZOS)).transpose(2, 0, 1)
+    assert np.array_equal(splits["val"].x[0].numpy(), expected)
+    whole = CelebA(root=str(celeba), size=None, crop=108, limit=3).split("test")
+    assert whole.x.shape == (3, 3, 108, 108)
+
+
+def test_celeba_is_decoded_once(celeba, monkeypatch):
+    data = CelebA(root=str(celeba), size=16, grey=True)
+    first = data.split("test").x.clone()
+    monkeypatch.setattr("genlab.data.celeba.Portraits.__getitem__", None)
+    again = data.split("test").x
+    assert torch.equal(first, again) and first.shape == (40, 1, 16, 16)
+    again[0] = 0  # a private copy: the file keeps what it has
+    assert torch.equal(first, data.split("test").x)
+    with pytest.raises(TypeError):
+        CelebA(root=str(celeba), size=17, grey=True).split("test")
+
+
+def test_celeba_from_the_makers_zip_and_subfolders_is_the_same(celeba, tmp_path):
+    source, folder = celeba / "celeba", tmp_path / "celeba"
+    for sub in ("Img", "Anno", "Eval"):
+        (folder / sub).mkdir(parents=True)
+    shutil.copy(source / "list_attr_celeba.txt", folder / "Anno")
+    shutil.copy(source / "list_eval_partition.txt", folder / "Eval")
+    with zipfile.ZipFile(folder / "Img" / "img_align_celeba.zip", "w") as packed:
+        for file in (source / "img_align_celeba").iterdir():
+            packed.write(file, f"img_align_celeba/{file.name}")
+    one, other = (CelebA(root=str(root), size=16, limit=20).split("val") for root in (celeba, tmp_path))
+    assert torch.equal(one.x, other.x) and torch.equal(one.y, other.y)
+
+
+def test_binarised_pictures_keep_their_bits_whatever_else_is_chosen(celeba):
+    options = {"root": str(celeba), "size": 8, "binarize": "static", "grey": True}
+    all_, some = CelebA(**options).split("test"), CelebA(**options, limit=10).split("test")
+    assert all_.x.max() == 1
+    rows = {row.numpy().tobytes() for row in all_.x}
+    assert {row.numpy().tobytes() for row in some.x} <= rows
+    assert CelebA(root=str(celeba), size=8, levels=4).split("test").x.max() == 3
+
+
+def decode_in_a_process(root: str) -> None:
+    torch.set_num_threads(1)
+    assert len(CelebA(root=root, size=40).split("train")) == 160
+
+
+def test_two_processes_at_once_leave_one_whole_file(own_celeba):
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=decode_in_a_process, args=(str(own_celeba),)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    files = [path.name for path in (own_celeba / "cache").iterdir()]
+    assert len(files) == 1 and files[0].endswith(".npy")
+
+
+def test_a_spoilt_cache_is_decoded_again(own_celeba):
+    data = CelebA(root=str(own_celeba), size=16)
+    before = data.split("test").x.clone()
+    (file,) = (own_celeba / "cache").iterdir()
+    file.write_bytes(file.read_bytes()[:1000])
+    assert torch.equal(before, data.split("test").x)
+
+
+def spoil(path: Path, text: str, other: str) -> None:
+    path.write_text(path.read_text().replace(text, other, 1))
+
+
+@pytest.mark.parametrize(
+    "file, spoiled, said",
+    [
+        ("img_align_celeba/000201.jpg", lambda path: path.write_bytes(path.read_bytes()[:300]), "not a readable image"),
+        ("img_align_celeba/000202.jpg", lambda path: path.unlink(), "not a readable image"),
+        (
+            "img_align_celeba/000203.jpg",
+            lambda path: Image.new("RGB", (90, 90)).save(path),
+            "178 x 218 pixels, found 90",
+        ),
+        ("list_attr_celeba.txt", lambda path: spoil(path, "240", "239"), "expected 239 images"),
+        ("list_attr_celeba.txt", lambda path: spoil(path, "Bald ", ""), "names of the 40 attributes"),
+        ("list_attr_celeba.txt", lambda path: spoil(path, " -1", " 7"), "values -1 or 1"),
+        ("list_eval_partition.txt", lambda path: spoil(path, "000007.jpg 0\n", ""), "000007.jpg"),
+        ("list_eval_partition.txt", lambda path: spoil(path, "000007.jpg 0", "000007.jpg 5"), "0, 1 or 2"),
+        ("list_eval_partition.txt", lambda path: path.unlink(), "no such file"),
+        ("img_align_celeba", shutil.rmtree, "img_align_celeba.zip from https://"),
+    ],
+)
+def test_spoilt_celeba_files_are_named(own_celeba, file, spoiled, said):
+    spoiled(own_celeba / "celeba" / file)
+    with pytest.raises(DataError) as error:
+        CelebA(root=str(own_celeba), size=16).split("test")
+    assert file in str(error.value) and said in str(error.value) and "\n" not in str(error.value)
+    cache = own_celeba / "cache"
+    assert not cache.exists() or not list(cache.glob("*.npy")) + list(cache.glob(".*"))
+
+
+def test_celeba_refuses_classes_and_impossible_crops():
+    with pytest.raises(ConfigError, match=r"data\.classes"):
+        CelebA(classes=["Smiling"])
+    with pytest.raises(ConfigError, match=r"data\.crop"):
+        CelebA(crop=200)
+
+
+@pytest.fixture(scope="module")
+def lsun(tmp_path_factory) -> Path:
+    """A data root with 120 training and 30 validation scenes; the shorter side is 64, not 256, to save time."""
+    root, random = tmp_path_factory.mktemp("root"), np.random.RandomState(1)
+    for part, count in (("train", 120), ("val", 30)):
+        path = root / "lsun" / f"tower_{part}_lmdb"
+        path.mkdir(parents=True)
+        with lmdb.open(str(path), map_size=1 << 26) as file, file.begin(write=True) as transaction:
+            for i in range(count):
+                image = smooth(random, 96, 64) if i % 2 else smooth(random, 64, 80)
+                transaction.put(random.bytes(20).hex().encode(), encoded(image, "WEBP" if i % 3 else "JPEG"))
+    return root
+
+
+def test_lsun_reads_webp_and_jpeg_and_tests_on_the_makers_validation_part(lsun):
+    data = LSUN(root=str(lsun), category="tower", size=32, flip=True)
+    data.prepare()
+    assert {name: len(data.split(name)) for name in ("train", "val", "test")} == {"train": 108, "val": 12, "test": 30}
+    x = data.split("test").x
+    assert x.shape == (30, 3, 32, 32) and data.split("test").y is None and data.spec.classes == ()
+    with lmdb.open(str(lsun / "lsun" / "tower_val_lmdb"), readonly=True, lock=False) as file, file.begin() as reading:
+        image = Image.open(io.BytesIO(next(iter(reading.cursor()))[1]))
+    scaled = image.resize((48, 32) if image.width > image.height else (32, 40), Image.Resampling.LANCZOS)
+    left, top = (scaled.width - 32) // 2, (scaled.height - 32) // 2
+    expected = np.asarray(scaled.crop((left, top, left + 32, top + 32))).transpose(2, 0, 1)
+    assert np.array_equal(x[0].numpy(), expected)
+
+
+def test_missing_and_damaged_lsun_is_named(lsun, tmp_path):
+    with pytest.raises(DataError, match=r"church_train_lmdb/data\.mdb.*did you mean data\.category=church_outdoor"):
+        LSUN(root=str(lsun), category="church").split("train")
+    folder = tmp_path / "lsun" / "tower_train_lmdb"
+    shutil.copytree(lsun / "lsun" / "tower_train_lmdb", folder)
+    content = (folder / "data.mdb").read_bytes()
+    data = LSUN(root=str(tmp_path), category="tower", size=8)
+    for damaged, said in ((content[: len(content) // 2], "expected"), (content[:100], "lmdb"), (b"x" * 9000, "lmdb")):
+        (folder / "data.mdb").write_bytes(damaged)
+        with pytest.raises(DataError, match=said) as error:
+            data.split("train")
+        assert "tower_train_lmdb" in str(error.value)
+
+
+def test_lsun_values_that_are_no_images_are_named(tmp_path):
+    path = tmp_path / "lsun" / "tower_train_lmdb"
+    path.mkdir(parents=True)
+    with lmdb.open(str(path), map_size=1 << 22) as file, file.begin(write=True) as transaction:
+        for i in range(20):
+            transaction.put(f"key{i:02d}".encode(), b"no image")
+    with pytest.raises(DataError, match=r"tower_train_lmdb, key key\d\d: not a readable image"):
+        LSUN(root=str(tmp_path), category="tower").split("train")
+
+
+@pytest.fixture
+def svhn(tmp_path) -> tuple[Path, dict[str, np.ndarray]]:
+    random = np.random.RandomState(2)
+    (tmp_path / "svhn").mkdir()
+    arrays = {}
+    for part, count in (("train", 50), ("test", 20), ("extra", 30)):
+        arrays[part] = random.randint(0, 256, (count, 3, 32, 32)).astype(np.uint8)
+        content = {"X": arrays[part].transpose(2, 3, 1, 0), "y": (np.arange(count) % 10 + 1).astype(np.uint8)[:, None]}
+        savemat(tmp_path / "svhn" / f"{part}_32x32.mat", content, do_compression=True)
+    return tmp_path, arrays
+
+
+def test_svhn_reads_the_makers_files_and_ten_means_zero(svhn):
+    root, arrays = svhn
+    data = SVHN(root=str(root), validation=0)
+    data.prepare()
+    assert np.array_equal(data.split("train").x.numpy(), arrays["train"])
+    assert data.split("test").y.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0] * 2
+    assert len(SVHN(root=str(root), validation=0, extra=True).split("train")) == 80
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (b"MATLAB 5.0 MAT-file, but then nothing", "not a readable Matlab file"),
+        ({"Z": np.zeros(3)}, "expected variables X and y"),
+        ({"X": np.zeros((32, 32, 3, 4)), "y": np.ones(4)}, "expected X uint8"),
+        ({"X": np.zeros((32, 32, 3, 4), np.uint8), "y": np.ones(3)}, "expected 4 labels"),
+        ({"X": np.zeros((32, 32, 3, 4), np.uint8), "y": np.zeros(4)}, "labels 1 to 10"),
+        (None, "not a readable Matlab file"),
+    ],
+)
+def test_spoilt_svhn_files_are_named(svhn, content, said):
+    path = svhn[0] / "svhn" / "test_32x32.mat"
+    if content is None:
+        path.write_bytes(path.read_bytes()[:5000])
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        savemat(path, content)
+    with pytest.raises(DataError, match=said) as error:
+        SVHN(root=str(svhn[0])).split("test")
+    assert str(path) in str(error.value)
+
+
+def tree(folder: Path, count: int, sizes=((20, 20),), seed: int = 0) -> None:
+    random = np.random.RandomState(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        smooth(random, *sizes[i % len(sizes)]).save(folder / f"{i:03d}.{('png', 'jpg', 'webp')[i % 3]}")
+
+
+def test_a_flat_folder_is_split_by_a_fixed_seed(tmp_path):
+    tree(tmp_path / "faces", 60)
+    (tmp_path / "faces" / "notes.txt").write_text("no image")
+    data = Folder(path=str(tmp_path / "faces"), root=str(tmp_path))
+    assert data.spec.shape == (3, 20, 20) and data.spec.classes == ()
+    splits = [data.split(name).x for name in ("train", "val", "test")]
+    assert [len(x) for x in splits] == [48, 6, 6] and data.split("train").y is None
+    assert len({row.numpy().tobytes() for x in splits for row in x}) == 60
+
+
+def test_subfolders_are_classes_and_splits(tmp_path):
+    for part, count in (("train", 12), ("val", 4)):
+        for seed, kind in enumerate(("dog", "cat", "eel")):
+            tree(tmp_path / "imagenet" / part / kind / "deeper", count, ((30, 20), (20, 30)), seed)
+    data = Folder(path="imagenet", size=16, root=str(tmp_path))
+    assert data.spec.classes == ("cat", "dog", "eel") and data.spec.shape == (3, 16, 16)
+    assert torch.bincount(data.split("test").y).tolist() == [4, 4, 4]  # val serves as test
+    assert len(data.split("train")) == 33 and len(data.split("val")) == 3
+    few = Folder(path="imagenet", size=16, root=str(tmp_path), classes=["eel"])
+    assert few.spec.classes == ("eel",) and few.split("test").y.tolist() == [0] * 4
+    tree(tmp_path / "imagenet" / "test", 5)
+    with_test = Folder(path="imagenet", size=16, root=str(tmp_path))
+    assert with_test.spec.classes == ()  # one part has none
+    assert [len(with_test.split(name)) for name in ("train", "val", "test")] == [36, 12, 5]
+
+
+def test_what_is_wrong_with_a_folder_is_said(tmp_path):
+    with pytest.raises(ConfigError, match=r"data\.path"):
+        Folder()
+    with pytest.raises(DataError, match=r"no such folder"):
+        _ = Folder(path=str(tmp_path / "nowhere")).spec
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no image"):
+        Folder(path=str(tmp_path / "empty"), size=8).split("train")
+    tree(tmp_path / "mixed", 12, ((20, 20), (24, 20)))
+    with pytest.raises(DataError, match=r"mixed/\d+.*is 20 x 24, others are 20 x 20; give data\.size"):
+        Folder(path=str(tmp_path / "mixed"), root=str(tmp_path)).split("train")
+    tree(tmp_path / "torn", 12)
+    (tmp_path / "torn" / "003.png").write_bytes((tmp_path / "torn" / "003.png").read_bytes()[:60])
+    with pytest.raises(DataError, match=r"torn/003\.png: not a readable image"):
+        for name in ("train", "val", "test"):
+            Folder(path=str(tmp_path / "torn"), root=str(tmp_path), size=8).split(name)
+
+
+def test_an_unwritable_cache_is_named(celeba, tmp_path):
+    shutil.copytree(celeba / "celeba", tmp_path / "celeba", symlinks=True)
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    with pytest.raises(DataError, match=r"cache.*cannot be written"):
+        CelebA(root=str(tmp_path), size=16).split("test")
+
+
+def decode_with_no_room(root: str) -> None:
+    """As on a full disk: files may not grow beyond 100 kB."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    with pytest.raises(DataError, match=r"cache.*\.npy: cannot be written"):
+        CelebA(root=root, size=64).split("train")
+
+
+def test_a_full_disk_is_one_error_and_leaves_nothing(own_celeba):
+    process = multiprocessing.get_context("fork").Process(target=decode_with_no_room, args=(str(own_celeba),))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+    assert [path for path in (own_celeba / "cache").iterdir() if path.suffix != ".lock"] == []
+
+
+def test_the_root_is_the_option_then_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("GENLAB_DATA", str(tmp_path))
+    assert data_root() == tmp_path and data_root("/elsewhere") == Path("/elsewhere")
+    monkeypatch.delenv("GENLAB_DATA")
+    assert data_root() == Path.home() / ".cache" / "genlab"
