@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from genlab.errors import GenlabError
+import yaml
+
+from genlab.errors import ConfigError, GenlabError, nearest
+from genlab.fits import spell
+from genlab.signatures import literal, signature
+
+PLURALS = {"loss": "losses", "penalty": "penalties", "data": "data"}
+SHOWN = ("model", "data", "loss", "experiment")
+COLUMNS = ("name", "family", "title", "authors", "year", "reference")
+HIDDEN = ("recipe", "hydra")
+PAPER = re.compile(
+    r"(?P<title>.+?)\. (?P<authors>\D+) (?P<year>(?:19|20)\d\d)(?:, (?P<reference>[^;]+?))?(?:[.;] .*)?\.?$"
+)  # of "Title. Authors Year, reference"
 
 
 def conf_folder() -> Path:
@@ -31,3 +47,179 @@ def groups(folders: Sequence[str] = ()) -> dict[str, list[str]]:
                 for depth in range(1, len(parts)):
                     found.setdefault("/".join(parts[:depth]), set()).add("/".join(parts[depth:]))
     return {group: sorted(options) for group, options in sorted(found.items())}
+
+
+def file_of(group: str, option: str, folders: Sequence[str] = ()) -> Path:
+    """The file of one option.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for root in (conf_folder(), *map(Path, folders)):
+        path = root / group / f"{option}.yaml"
+        if path.is_file():
+            return path
+    known = groups(folders).get(group, [])
+    raise ConfigError(group, option, f"no such {group}", nearest(option, known), f"genlab list {plural(group)}")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What a config file says; empty where it says nothing.
+
+    Raises:
+        GenlabError: it is no YAML mapping.
+    """
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise GenlabError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if plain is not None and not isinstance(plain, dict):
+        raise GenlabError(f"{path}: not a YAML mapping")
+    return plain or {}
+
+
+def card(path: Path) -> list[str]:
+    """The comment at the head of a config file, line by line."""
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        if not line.startswith("# @package"):
+            lines.append(line.removeprefix("#").strip())
+    return lines
+
+
+def entry(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, Any]:
+    """One line of the catalogue: name, title, authors, year and reference; of a model its family too."""
+    path = file_of(group, option, folders)
+    head = (card(path) or [""])[0]
+    paper = PAPER.match(head)
+    about: dict[str, Any] = {"name": option} | (paper.groupdict() if paper else {"title": head})
+    if paper:
+        about["year"] = int(about["year"])
+    if group == "model":
+        target = str((read(path).get("model") or {}).get("_target_", ""))
+        parts = target.split(".")
+        about["family"] = parts[2] if target.startswith("genlab.models.") and len(parts) > 3 else parts[0]
+    return about
+
+
+def picks(path: Path, folders: Sequence[str] = ()) -> dict[str, str]:
+    """The options that a file takes of other groups, ``{"loss": "hinge", ...}``, and those that these take in turn."""
+    taken: dict[str, str] = {}
+    for line in read(path).get("defaults") or []:
+        for key, option in line.items() if isinstance(line, Mapping) else ():
+            words = str(key).split()
+            if words[0] == "override" and option is not None:
+                group = words[1].lstrip("/").partition("@")[0]
+                taken = {group: str(option)} | picks(file_of(group, str(option), folders), folders) | taken
+    return taken
+
+
+def options(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What can be set of a node: value or default, and what is admitted, by name."""
+    known = signature(str(node.get("_target_", "")))
+    found = {}
+    for name, argument in (known.arguments if known else {}).items():
+        if not argument.required or name in node:
+            value = node.get(name, literal(argument.default))
+            found[name] = {"value": value, "takes": spell(argument.annotation)}
+    return found
+
+
+def describe(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, Any]:
+    """The card of one option: everything that its file, its recipes and its target's source say."""
+    path = file_of(group, option, folders)
+    content = read(path)
+    node = content.get(group) if "_target_" not in content else content
+    about = entry(group, option, folders) | {"card": card(path), "picks": picks(path, folders), "file": str(path)}
+    if isinstance(content.get("trainer"), dict):
+        about["trainer"] = content["trainer"]
+    if isinstance(node, Mapping):
+        about["target"] = node.get("_target_")
+        about["options"] = {f"{group}.{name}": value for name, value in options(node).items()}
+    recipes = [name for name in groups(folders).get("recipe", []) if name.startswith(f"{option}/")]
+    if group == "model" and recipes:
+        about["recipes"] = {name.partition("/")[2]: card(file_of("recipe", name, folders)) for name in recipes}
+    return about
+
+
+def plural(group: str) -> str:
+    """``model`` to ``models``."""
+    return PLURALS.get(group, f"{group}s")
+
+
+def main(words: Sequence[str], folders: Sequence[str] = (), *, as_json: bool = False) -> None:
+    """``genlab list``: all, one group, or one card.
+
+    Raises:
+        ConfigError: no such group or option.
+    """
+    known = {group: names for group, names in groups(folders).items() if "/" not in group and group not in HIDDEN}
+    if words and "=" in words[0]:
+        group, _, option = words[0].partition("=")
+        about = describe(named(group, known), option, folders)
+        print(json.dumps(about, indent=1, ensure_ascii=False, default=str) if as_json else card_text(about))
+        return
+    chosen = [named(word, known) for word in words] or [group for group in SHOWN if group in known]
+    listing = {group: [entry(group, option, folders) for option in known[group]] for group in chosen}
+    if as_json:
+        print(json.dumps(listing, indent=1, ensure_ascii=False))
+        return
+    for group, entries in listing.items():
+        print(table(plural(group), entries), end="\n\n" if group != chosen[-1] else "\n")
+    if not words:
+        rest = ", ".join(plural(group) for group in known if group not in SHOWN)
+        print(f"\nalso: genlab list {rest}; the card of one: genlab list model=wgan_gp")
+
+
+def named(word: str, known: Mapping[str, Any]) -> str:
+    """The group that a singular or plural names."""
+    for group in known:
+        if word in (group, plural(group)):
+            return group
+    names = [name for group in known for name in (group, plural(group))]
+    raise ConfigError("list", word, f"no such group; there are {', '.join(map(plural, known))}", nearest(word, names))
+
+
+def table(title: str, entries: Sequence[Mapping[str, Any]]) -> str:
+    """A table, set by rich on a terminal and by spaces elsewhere."""
+    columns = [name for name in COLUMNS if any(row.get(name) for row in entries)]
+    rows = [[str(row.get(name) or "") for name in columns] for row in entries]
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
+        made = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        for name in columns:
+            made.add_column("" if name == "title" else name, no_wrap=name in ("name", "year"))
+        for row in rows:
+            made.add_row(*row)
+        console = Console()
+        with console.capture() as capture:
+            console.print(made)
+        return capture.get().rstrip()
+    widths = [max(len(row[place]) for row in rows) for place in range(len(columns))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([title, *(f"  {line}" for line in lines)])
+
+
+def card_text(about: Mapping[str, Any]) -> str:
+    """The card as text."""
+    family = f" ({about['family']})" if about.get("family") else ""
+    lines = [f"{about['name']}{family}", *(f"  {line}" for line in about["card"])]
+    if about["picks"]:
+        lines += ["", "picks", *(f"  {group}={option}" for group, option in about["picks"].items())]
+    if about.get("trainer"):
+        lines += ["", "budget", *(f"  trainer.{key}={value}" for key, value in about["trainer"].items())]
+    if about.get("options"):
+        lines += ["", "options"]
+        for name, option in about["options"].items():
+            value = option["value"]
+            shown = value.get("_target_", value) if isinstance(value, Mapping) else json.dumps(value, default=str)
+            lines.append(f"  {name}={shown}   ({option['takes']})" if option["takes"] else f"  {name}={shown}")
+    if about.get("recipes"):
+        lines += ["", "expected, and what each data set changes"]
+        for data, comment in about["recipes"].items():
+            lines += [f"  data={data}", *(f"    {line}" for line in comment)]
+    return "\n".join([*lines, "", f"file    {about['file']}", f"target  {about.get('target', '')}".rstrip()])

@@ -93,7 +93,7 @@ genlab list model=wgan_gp                        equation, reference, recipe and
 
 # Hydra's flags: of one word, and those that take a value.
 HYDRA_FLAGS = ("--hydra-help", "--resolve", "--run", "-r", "--multirun", "-m", "--shell-completion", "-sc")
-HYDRA_VALUES = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--experimental-rerun")
+HYDRA_VALUES = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn")
 
 
 class Line(NamedTuple):
@@ -174,7 +174,7 @@ def run(arguments: list[str]) -> int:
     if name not in VERBS:
         what = "flag" if name.startswith("-") else "verb"
         hint = nearest(name, [*VERBS, "--help", "--version"])
-        raise GenlabUsage(f"{name}: no such {what}" + (f"; did you mean '{hint}'?" if hint else "; see genlab --help"))
+        raise UsageError(f"{name}: no such {what}" + (f"; did you mean '{hint}'?" if hint else "; see genlab --help"))
     if "--help" in rest or "-h" in rest:
         print(f"genlab {name}: {VERBS[name].summary}\n\n{VERBS[name].usage}")
         return 0
@@ -182,7 +182,7 @@ def run(arguments: list[str]) -> int:
     return {"train": train, "check": check, "list": show, "completion": completion}.get(name, measure)(name, line)
 
 
-class GenlabUsage(GenlabError):
+class UsageError(GenlabError):
     """The command line itself is wrong."""
 
     exit_code = 2
@@ -208,7 +208,7 @@ def take_apart(verb: str, arguments: list[str]) -> Line:
     """Words and flags apart.
 
     Raises:
-        GenlabUsage: an unknown flag, or one that lacks its value.
+        UsageError: an unknown flag, or one that lacks its value.
     """
     line = Line([], set(), [], [])
     hydra = verb == "train"
@@ -223,7 +223,7 @@ def take_apart(verb: str, arguments: list[str]) -> Line:
         elif flag in ("--config-dir", "-cd") or (hydra and flag in HYDRA_VALUES):
             value = value if equals else next(rest, "")
             if not value:
-                raise GenlabUsage(f"{flag}: it needs a value")
+                raise UsageError(f"{flag}: it needs a value")
             if flag in ("--config-dir", "-cd"):
                 line.folders.append(value)
             else:
@@ -232,13 +232,13 @@ def take_apart(verb: str, arguments: list[str]) -> Line:
             line.hydra.append(argument)
         else:
             hint = nearest(flag, known)
-            raise GenlabUsage(
+            raise UsageError(
                 f"{argument}: genlab {verb} has no such flag"
                 + (f"; did you mean '{hint}'?" if hint else f"; see genlab {verb} --help")
             )
     for folder in line.folders:
         if not Path(folder).is_dir():
-            raise GenlabUsage(f"--config-dir={folder}: no such folder")
+            raise UsageError(f"--config-dir={folder}: no such folder")
     return line
 
 
@@ -250,7 +250,7 @@ def train(verb: str, line: Line) -> int:
     from genlab import config, validate
 
     asked = {flag.partition("=")[0] for flag in line.hydra}
-    shows = asked & {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc", "--experimental-rerun"}
+    shows = asked & {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
     if shows:  # Hydra answers; a config to be looked at need not be right
         config.train([*line.words, *config.search_path(line.words, line.folders)], line.hydra)
         return 0
@@ -280,13 +280,13 @@ def train(verb: str, line: Line) -> int:
 
 def resume(resumed: list[str], line: Line) -> int:
     """``genlab train run=FOLDER``: from the folder alone, without Hydra."""
-    from genlab import validate
+    from genlab.resume import check
 
     folder = resumed[-1].partition("=")[2]
     changes = [word for word in line.words if word not in resumed]
     if "--dry-run" in line.flags:
-        return dry_run([validate.check_run(folder, changes).config], line)
-    checked = validate.check_run(folder, changes, record=True)
+        return dry_run([check(folder, changes).config], line)
+    checked = check(folder, changes, record=True)
     admit(checked.plugins)
     return go(folder)
 
@@ -301,8 +301,9 @@ def dry_run(configs: list[dict[str, Any]], line: Line) -> int:
         return 0
     for about in described:
         for key, value in about.items():
-            text = ", ".join(f"{name} {number:,}" for name, number in value.items()) if isinstance(value, dict) else value
-            print(f"{key:<11} {text}")
+            if isinstance(value, dict):
+                value = ", ".join(f"{name} {number:,}" for name, number in value.items())
+            print(f"{key:<11} {value}")
     return 0
 
 
@@ -319,16 +320,17 @@ def admit(plugins: list[str]) -> None:
     if plugins:
         from genlab.build import trust
         from genlab.plugins import packages
+        from genlab.resume import PLUGINS
 
-        os.environ["GENLAB_PLUGINS"] = os.pathsep.join(dict.fromkeys(plugins))
+        os.environ[PLUGINS] = os.pathsep.join(dict.fromkeys(plugins))
         trust(*packages(plugins))
 
 
 def measure(verb: str, line: Line) -> int:
     """``genlab sample``, ``eval`` and ``report``: options from their config, then their page."""
-    from genlab import validate
+    from genlab import options as choices
 
-    options = validate.options(verb, line.words, line.folders)
+    options = choices.options(verb, line.words, line.folders)
     admit(options.get("plugins") or [])
     from importlib import import_module
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from genlab.errors import ConfigError, GenlabError
 from genlab.run import Run
 
 VERSION_BASE = "1.3"
+COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
 created: list[Path] = []
 """Folders of the runs that ``task`` made in this process."""
@@ -101,7 +102,7 @@ def train(overrides: Sequence[str], flags: Sequence[str], *, multirun: bool = Fa
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving
     try:
         hydra.main(config_path=str(conf_folder()), config_name="train", version_base=VERSION_BASE)(task)()
-    except (HydraException, OmegaConfBaseException) as error:
+    except COMPOSE_ERRORS as error:
         raise plainly(error) from error
     finally:
         sys.argv = before
@@ -119,7 +120,8 @@ def task(config: DictConfig) -> float | None:
     resolved = plain(config) | {"choices": choices}
     if (folder / "config.yaml").exists():
         if Run(folder).config != resolved:
-            raise ConfigError("hydra.run.dir", folder, f"holds another run; continue that with genlab train run={folder}")
+            reason = f"holds another run; genlab train run={folder} goes on with that"
+            raise ConfigError("hydra.run.dir", folder, reason)
     else:
         Run.create(folder, resolved, ["genlab", "train", *settings.overrides.task])
     created.append(folder)
@@ -162,14 +164,6 @@ def folder_name(text: str) -> str:
     """Overrides as the name of one folder: no separators, and at most 200 characters with a digest of what was cut."""
     name = re.sub(r"[^\w=,.+\-\[\]@]+", "-", text).strip("-") or "job"
     return name if len(name) <= 200 else f"{name[:190]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
-def edit(config: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy with dotted keys set."""
-    edited = OmegaConf.create(config)
-    for key, value in changes.items():
-        OmegaConf.update(edited, key, value)
-    return plain(edited)
 
 
 @contextmanager

@@ -77,7 +77,8 @@ def way_of_training(config: Config) -> Iterator[ConfigError]:
         yield error(config, "loss", f"{model.name} is a game, {loss.name} a likelihood objective", "non_saturating")
     if not game and "Likelihood" in training.bases and "critic" in loss.methods:
         fitting = "elbo" if "terms" in model.methods else "nll"
-        yield error(config, "loss", f"{loss.name} is a loss of games, {model.name} is trained by its likelihood", fitting)
+        reason = f"{loss.name} is a loss of games, {model.name} is trained by its likelihood"
+        yield error(config, "loss", reason, fitting)
 
 
 def double_backward(config: Config) -> Iterator[ConfigError]:

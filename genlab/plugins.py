@@ -1,5 +1,6 @@
 """Packages of the user's own: ``plugins=[mine, /path/to/folder]``."""
 
+import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +20,12 @@ def packages(plugins: Sequence[str]) -> list[str]:
         if path.is_dir():
             if str(path.absolute()) not in sys.path:
                 sys.path.insert(0, str(path.absolute()))
-            names += sorted({entry.stem for entry in path.iterdir() if entry.suffix == ".py" or (entry / "__init__.py").is_file()})
+            found = (entry for entry in path.iterdir() if entry.suffix == ".py" or (entry / "__init__.py").is_file())
+            names += sorted(entry.stem for entry in found)
         elif all(part.isidentifier() for part in plugin.split(".")):
             names.append(plugin)
+            if importlib.util.find_spec(plugin.partition(".")[0]) is None and str(Path.cwd()) not in sys.path:
+                sys.path.append(str(Path.cwd()))  # a package of the folder genlab was called in
         else:
             raise ConfigError("plugins", plugin, "neither a folder nor the name of a package")
     return names

@@ -73,7 +73,7 @@ def locate(module: str) -> Path | None:
     first, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(first)
-        for depth, part in enumerate(rest, start=2):
+        for depth in range(2, len(rest) + 2):
             if spec is None or spec.submodule_search_locations is None:
                 return None
             name = ".".join(module.split(".")[:depth])
@@ -107,10 +107,10 @@ def find(module: str, name: str) -> Definition | None:
         match statement:
             case ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef() if statement.name == name:
                 return Definition(module, statement)
-            case ast.Assign(targets=[ast.Name(id=target)]) if target == name:
-                return Definition(module, statement.value)
-            case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr()) if target == name:
-                return Definition(module, statement.value)
+            case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
+                return Definition(module, value)
+            case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value) if target == name:
+                return Definition(module, value)
             case ast.ImportFrom():
                 source = absolute(module, statement)
                 for alias in statement.names:
@@ -150,10 +150,13 @@ def names(module: str) -> list[str]:
     return [name for name in found if not name.startswith("_")]
 
 
-def of_function(node: ast.FunctionDef | ast.AsyncFunctionDef, module: str, *, method: bool) -> tuple[dict[str, Argument], bool]:
+def of_function(
+    node: ast.FunctionDef | ast.AsyncFunctionDef, module: str, *, method: bool
+) -> tuple[dict[str, Argument], bool]:
     """Arguments of a function, and whether it takes any keyword."""
     positional = [*node.args.posonlyargs, *node.args.args][1 if method else 0 :]
-    defaults = [None] * (len(positional) - len(node.args.defaults)) + list(node.args.defaults)[-len(positional) or None :]
+    defaults: list[ast.expr | None] = [None] * (len(positional) - len(node.args.defaults))
+    defaults += node.args.defaults[-len(positional) :]
     pairs = [*zip(positional, defaults, strict=False), *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)]
     arguments = {item.arg: Argument(item.arg, item.annotation, default, module) for item, default in pairs}
     return arguments, node.args.kwarg is not None
@@ -170,8 +173,10 @@ def of_class(definition: Definition) -> Signature:
             match statement:
                 case ast.FunctionDef():
                     methods[statement.name] = ancestor.node.name
-                case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr()):
-                    constants[name] = literal(statement.value)
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    constants[name] = literal(value)
+                case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                    constants[name] = literal(value)
     bases = tuple(ancestor.node.name for ancestor in lineage if isinstance(ancestor.node, ast.ClassDef))
     arguments, takes_any = constructor(lineage)
     return Signature(bases[0], arguments, takes_any, constants, methods, bases, definition.module)
@@ -248,9 +253,11 @@ def imported(name: str, module: str) -> str | None:
     """The module that ``name`` stands for within ``module``."""
     tree = parse(module)
     for statement in statements(tree.body if tree else []):
-        for alias in statement.names if isinstance(statement, (ast.Import, ast.ImportFrom)) else []:
-            if (alias.asname or alias.name) == name:
-                return alias.name if isinstance(statement, ast.Import) else f"{absolute(module, statement)}.{alias.name}"
+        if isinstance(statement, (ast.Import, ast.ImportFrom)):
+            for alias in statement.names:
+                if (alias.asname or alias.name) == name:
+                    package = f"{absolute(module, statement)}." if isinstance(statement, ast.ImportFrom) else ""
+                    return package + alias.name
     return None
 
 

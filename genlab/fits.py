@@ -138,7 +138,7 @@ def choices(inner: list[ast.expr]) -> list[Any]:
     return [literal(item) for item in inner]
 
 
-def options(annotation: ast.expr | None) -> list[str]:
+def admitted_words(annotation: ast.expr | None) -> list[str]:
     """All words that a ``Literal`` anywhere in the annotation admits, for suggestions."""
     found: list[str] = []
     for node in ast.walk(annotation) if annotation is not None else ():

@@ -1,0 +1,123 @@
+"""Tab completion: verbs, groups and their options, keys and flags, all read from ``conf/`` and from source."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from genlab import cli
+from genlab.catalogue import conf_folder, file_of, groups, options, picks, read
+from genlab.errors import GenlabError, nearest
+
+SCRIPTS = {
+    "bash": """_genlab() {
+  local IFS=$'\\n' word="${COMP_LINE:0:COMP_POINT}"; word="${word##* }"
+  COMPREPLY=($(genlab __complete "${COMP_LINE:0:COMP_POINT}" 2>/dev/null))
+  [[ "${COMPREPLY[0]}" == *[=/.] ]] && compopt -o nospace
+  if [[ "$COMP_WORDBREAKS" == *=* && "$word" == *=* ]]; then COMPREPLY=("${COMPREPLY[@]#"${word%=*}="}"); fi
+}
+complete -o default -F _genlab genlab""",
+    "zsh": """_genlab() {
+  local -a found; found=(${(f)"$(genlab __complete "${words[1,CURRENT]}" 2>/dev/null)"})
+  compadd -Q -S '' -- ${(M)found:#*[=/.]}
+  compadd -Q -- ${found:#*[=/.]}
+  (( $#found )) || _files
+}
+compdef _genlab genlab""",
+    "fish": "complete -c genlab -a '(genlab __complete (commandline -cp | string collect) 2>/dev/null)'",
+}
+GROUPS = ("model", "data", "loss", "penalty", "optimizer", "trainer", "logger", "experiment")
+
+
+def script(shell: str) -> str:
+    """The script for a shell.
+
+    Raises:
+        UsageError: no such shell.
+    """
+    if shell not in SCRIPTS:
+        hint = nearest(shell, SCRIPTS)
+        mended = f"; did you mean '{hint}'?" if hint else ""
+        raise cli.UsageError(f"completion {shell}: there are bash, zsh and fish{mended}")
+    return SCRIPTS[shell]
+
+
+def candidates(line: str) -> list[str]:
+    """Words that may stand where a command line, typed so far, breaks off."""
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return []
+    last = words.pop() if words and not line.endswith(" ") else ""
+    words = words[1:]
+    if not words:
+        offered = [*cli.VERBS, "--help", "--version"]
+    elif words[0] not in cli.VERBS:
+        offered = []
+    else:
+        try:
+            offered = of_verb(words[0], words[1:], last)
+        except (GenlabError, OSError):
+            offered = []
+    return sorted({word for word in offered if word.startswith(last)})
+
+
+def of_verb(verb: str, typed: list[str], last: str) -> list[str]:
+    """Words that may follow a verb."""
+    flags = [*cli.VERBS[verb].flags, "--help", "--config-dir"] if last.startswith("-") else []
+    if flags:
+        return [*flags, "--multirun", "--cfg", "--resolve"] if verb == "train" else flags
+    if verb == "completion":
+        return list(SCRIPTS)
+    if verb not in ("train", "check", "list"):
+        keys = read(conf_folder() / f"{verb}.yaml")
+        return [f"{key}=" for key in keys if key != "defaults"] + folders(last)
+    key, equals, value = last.partition("=")
+    known = {group: names for group, names in groups().items() if group in GROUPS}
+    if verb == "train" and key == "run" and equals:
+        return folders(last)
+    if equals:
+        before, comma, _ = value.rpartition(",")
+        return [f"{key}={before}{comma}{option}" for option in known.get(key, [])]
+    if verb == "list":
+        return [f"{group}=" for group in known]
+    if "." in key:
+        return keys_of(typed, key)
+    bare = [f"{key}=" for key in read(conf_folder() / "train.yaml") if key not in ("defaults", "hydra")]
+    return [f"{group}{end}" for group in known for end in "=."] + bare + ["run="] * (verb == "train")
+
+
+def keys_of(typed: list[str], key: str) -> list[str]:
+    """Keys of the group that ``key`` begins with, for the options typed so far."""
+    taken = {"data": "digits", "model": "wgan_gp", "trainer": "default", "logger": "wandb"}
+    chosen = dict(word.split("=", 1) for word in typed if "=" in word)
+    model = chosen.get("model", taken["model"]).partition(",")[0]
+    taken |= picks(file_of("model", model)) | chosen
+    group, option = key.partition(".")[0], taken.get(key.partition(".")[0])
+    if option is None or group not in GROUPS:
+        return []
+    content: Any = read(file_of(group, option.partition(",")[0]))
+    content = content if group != "model" else content.get("model", {})
+    *path, _ = key.split(".")[1:] or [""]
+    for part in path:
+        content = content.get(part, {}) if isinstance(content, Mapping) else {}
+    if not isinstance(content, Mapping):
+        return []
+    prefix = ".".join([group, *path])
+    names = dict.fromkeys([*content, *options(content)])
+    ends = {name: "." if isinstance(content.get(name), Mapping) else "=" for name in names if name != "_target_"}
+    return [f"{prefix}.{name}{end}" for name, end in ends.items()]
+
+
+def folders(last: str) -> list[str]:
+    """Folders that are runs or lead to some, after ``run=`` or bare."""
+    key, equals, value = last.rpartition("=")
+    place = Path(value).parent if value and not value.endswith("/") else Path(value or ".")
+    try:
+        found = [path for path in place.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    except OSError:
+        return []
+    names = [str(path) if (path / "run.yaml").is_file() else f"{path}/" for path in found]
+    return [f"{key}{equals}{name}" for name in names]

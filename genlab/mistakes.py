@@ -1,0 +1,145 @@
+"""What is wrong with a config, found from the source of what it names: targets, keys, types and contradictions.
+
+Neither torch nor Hydra is imported, nor anything that the config names.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from genlab import build
+from genlab.contradictions import contradictions, nodes
+from genlab.errors import ConfigError, ConfigErrors, nearest
+from genlab.fits import admitted_words, fits, spell
+from genlab.signatures import Argument, locate, names, signature
+
+
+@dataclass
+class Problems:
+    """Mistakes found so far, each once."""
+
+    found: dict[str, ConfigError] = field(default_factory=dict)
+
+    def add(self, error: ConfigError) -> None:
+        """Note one; of two about the same key and value, the first."""
+        self.found.setdefault(f"{error.key}={error.value}", error)
+
+    def stop(self) -> None:
+        """Raise what there is.
+
+        Raises:
+            ConfigErrors: there is something.
+        """
+        if self.found:
+            raise ConfigErrors(list(self.found.values()))
+
+
+def mistakes(whole: Mapping[str, Any]) -> Iterator[ConfigError]:
+    """Targets, keys, types and contradictions of a composed config."""
+    for key, node in nodes({name: value for name, value in whole.items() if name != "choices"}):
+        yield from check_node(key, node)
+    yield from contradictions(whole)
+
+
+def check_node(key: str, node: Mapping[str, Any]) -> Iterator[ConfigError]:
+    """What is wrong with one node, its nested nodes apart."""
+    target = node["_target_"]
+    error = check_target(f"{key}._target_", target)
+    if error is not None:
+        yield error
+        return
+    known = signature(target)
+    if known is None:
+        return
+    for name, value in node.items():
+        if name == "_target_":
+            continue
+        argument = known.arguments.get(name)
+        if argument is not None:
+            if not may_be(argument, value):
+                yield wrong_type(f"{key}.{name}", value, argument)
+        elif not known.takes_any:
+            yield not_taken(f"{key}.{name}", value, target, name)
+
+
+def check_target(key: str, target: Any) -> ConfigError | None:
+    """Is the target of a trusted package, and there?"""
+    if not isinstance(target, str) or "." not in target:
+        return ConfigError(key, target, "write package.module.Name")
+    if not any(target.startswith(prefix) for prefix in build._trusted):
+        hint = f"; if you trust it, add plugins=[{target.partition('.')[0]}]"
+        return ConfigError(key, target, f"'{target.partition('.')[0]}' is not a trusted package{hint}")
+    module, _, name = target.rpartition(".")
+    try:
+        if signature(target) is not None:
+            return None
+        if locate(module) is None:
+            return ConfigError(key, target, f"there is no module '{module}'", near_module(module, name))
+    except SyntaxError as error:
+        return ConfigError(key, target, f"{error.filename}, line {error.lineno}: {error.msg}")
+    near = nearest(name, names(module))
+    return ConfigError(key, target, f"'{module}' has no '{name}'", f"{module}.{near}" if near else "")
+
+
+def near_module(module: str, name: str) -> str:
+    """The target with the misspelt part of its module's name put right, where that gives something."""
+    parts = module.split(".")
+    for depth in range(1, len(parts)):
+        package = locate(".".join(parts[:depth]))
+        if package is None:
+            return ""
+        if locate(".".join(parts[: depth + 1])) is None:
+            there = [path.stem for path in package.parent.iterdir() if path.suffix == ".py" or path.is_dir()]
+            near = nearest(parts[depth], there)
+            return ".".join([*parts[:depth], near, *parts[depth + 1 :], name]) if near else ""
+    return ""
+
+
+def may_be(argument: Argument, value: Any) -> bool:
+    """Does a value fit an argument? Null always fits where it is the default."""
+    if value is None and isinstance(argument.default, ast.Constant) and argument.default.value is None:
+        return True
+    return fits(argument.annotation, value, argument.module)
+
+
+def wrong_type(key: str, value: Any, argument: Argument) -> ConfigError:
+    """A value that does not fit the annotation, and what may have been meant."""
+    simple = isinstance(value, (str, int)) and not isinstance(value, bool)
+    suggestion = nearest(value, admitted_words(argument.annotation)) if simple else ""
+    if isinstance(value, float) and value.is_integer() and may_be(argument, int(value)):
+        suggestion = str(int(value))
+    if isinstance(value, str) and value.lower() in ("yes", "on", "no", "off") and may_be(argument, True):
+        suggestion = "true" if value.lower() in ("yes", "on") else "false"
+    shown = str(value).lower() if isinstance(value, bool) else "null" if value is None else value
+    return ConfigError(key, shown, f"must be {spell(argument.annotation)}", suggestion)
+
+
+def not_taken(key: str, value: Any, target: str, name: str, source: str = "") -> ConfigError:
+    """A key that the target does not have."""
+    known = signature(target)
+    options = [item.name for item in known.arguments.values() if not item.required] if known else []
+    near = nearest(name, options)
+    there = "" if near else f"; it takes {', '.join(options) or 'no options'}"
+    return ConfigError(key, value, f"{known.name if known else target} takes no '{name}'{there}", near, source)
+
+
+def free_form(whole: Mapping[str, Any], path: Sequence[str]) -> bool:
+    """Does the mapping at ``path`` go to an argument that takes any mapping?"""
+    parent: Any = whole
+    for part in path[:-1]:
+        parent = parent[part]
+    known = signature(str(parent.get("_target_", ""))) if isinstance(parent, Mapping) else None
+    argument = known.arguments.get(path[-1]) if known else None
+    return argument is not None and fits(argument.annotation, {"any": {}}, argument.module)
+
+
+def has(node: Any, key: str) -> bool:
+    """Is there anything at a dotted key?"""
+    for part in key.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return False
+        node = node[part]
+    return True

@@ -1,0 +1,87 @@
+"""``genlab train run=FOLDER key=value ...``: a run's own config, ``trainer`` changed where asked. Without Hydra."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from genlab import build, plugins
+from genlab.errors import ConfigError, nearest
+from genlab.mistakes import Problems, mistakes
+from genlab.run import Run, atomic
+
+PLUGINS = "GENLAB_PLUGINS"  # packages the user named, for processes that are started from a run folder alone
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A run about to go on.
+
+    Attributes:
+        config: with the changes put in.
+        plugins: packages and folders that the user named.
+    """
+
+    config: dict[str, Any]
+    plugins: list[str]
+
+
+def check(folder: str, words: Sequence[str] = (), *, record: bool = False) -> Resumed:
+    """Check a run and the changes to it.
+
+    Args:
+        folder: of the run.
+        words: changes to ``trainer``, and ``plugins``.
+        record: write them into the run.
+
+    Raises:
+        ConfigErrors: all mistakes in them.
+        GenlabError: there is no run.
+    """
+    run, problems = Run(folder), Problems()
+    changed = copy.deepcopy(run.config)
+    named = [name for name in os.environ.get(PLUGINS, "").split(os.pathsep) if name]
+    for word in words:
+        key, equals, text = word.partition("=")
+        key = key.lstrip("+")
+        if not equals:
+            problems.add(ConfigError(word, "", "write key=value", "", "command line"))
+        elif key == "plugins":
+            value = parse(text)
+            named += map(str, value if isinstance(value, list) else [value])
+        elif key.startswith("trainer.") and key.count(".") == 1:
+            changed["trainer"][key.partition(".")[2]] = parse(text)
+        else:
+            reason = "a run that exists keeps its config; only trainer.* and plugins can be given with run="
+            near = nearest(key, [f"trainer.{name}" for name in changed.get("trainer", {})])
+            problems.add(ConfigError(key, text, reason, near, "command line"))
+    build.trust(*plugins.packages(named))
+    typed = {word.partition("=")[0].lstrip("+") for word in words}
+    for error in mistakes(changed):
+        source = "command line" if error.key in typed else f"{folder}/config.yaml"
+        problems.add(ConfigError(error.key, error.value, error.reason, error.suggestion, source))
+    problems.stop()
+    if record and changed != run.config:
+        with atomic(run.path / "config.yaml") as partial:
+            partial.write_text(yaml.safe_dump(changed, sort_keys=False, allow_unicode=True))
+        run.note(changes=[*(run.info.get("changes") or []), *words])
+    return Resumed(changed, named)
+
+
+def parse(text: str) -> Any:
+    """A value as typed; unlike plain YAML, 1e-3 is a number."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

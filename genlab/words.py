@@ -1,0 +1,120 @@
+"""The words of ``genlab train`` taken apart by Hydra's grammar, slips in groups mended so that checking can go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from genlab import plugins
+from genlab.catalogue import groups
+from genlab.errors import ConfigError, nearest
+from genlab.mistakes import Problems
+
+SINGULAR = {"data": "data set"}
+
+
+@dataclass(frozen=True)
+class Word:
+    """One override as typed, taken apart.
+
+    Attributes:
+        prefix: nothing, ``+``, ``++`` or ``~``.
+        key: dotted key, or a group.
+        package: where a group's config goes, if not to its own name.
+        values: as Hydra reads them; several in a sweep, none in a deletion.
+        rest: everything after the prefix, as typed.
+        group: it takes an option of a group.
+    """
+
+    prefix: str
+    key: str
+    package: str
+    values: tuple[str, ...]
+    rest: str
+    group: bool
+
+    def with_value(self, value: str) -> str:
+        """The override for one job."""
+        return f"{self.prefix}{self.key}{'@' + self.package if self.package else ''}={value}"
+
+
+def read(typed: Sequence[str], folders: Sequence[str], problems: Problems) -> list[Word]:
+    """Overrides taken apart; what Hydra's grammar refuses is a problem."""
+    parser, known, words = OverridesParser.create(), groups(folders), []
+    for text in typed:
+        key, equals, value = text.partition("=")
+        try:
+            if not equals and not text.startswith("~"):
+                raise ValueError
+            parsed = parser.parse_override(text)
+        except (HydraException, ValueError):
+            reason = "cannot be read" if equals else "write key=value"
+            if equals and value[:1] not in "'\"[{":
+                reason += f"; if it is text, quote it: \"{key}='{value}'\""
+            problems.add(ConfigError(key, value, reason, "" if equals else nearest(key, known), "command line"))
+            continue
+        prefix = "~" if parsed.is_delete() else "++" if parsed.is_force_add() else "+" if parsed.is_add() else ""
+        if parsed.is_discrete_sweep():
+            values = tuple(parsed.sweep_string_iterator())
+        elif parsed.is_interval_sweep():
+            values = ("",)
+        else:
+            values = (parsed.get_value_string(),)
+        name = parsed.key_or_group
+        words.append(Word(prefix, name, parsed.package or "", values, text.removeprefix(prefix), name in known))
+    return words
+
+
+def mend_groups(words: Sequence[Word], folders: Sequence[str], problems: Problems) -> list[Word]:
+    """The words with options that are no file replaced by the nearest that is; without one, all that hangs on the
+    group is left out."""
+    known, mended, lost = groups(folders), [], set()
+    for word in words:
+        if not word.group or word.prefix == "~":
+            mended.append(word)
+            continue
+        options = known[word.key]
+        values = []
+        for value in word.values:
+            unwrapped = value.strip("[]").split(",") if value.startswith("[") else [value]
+            wrong = [option for option in unwrapped if option not in options and option != "null"]
+            for option in wrong:
+                near = nearest(option, options)
+                reason = f"no such {SINGULAR.get(word.key, word.key)}"
+                listing = "" if near else f"; there are {', '.join(sorted(options))}"
+                problems.add(ConfigError(word.key, option, reason + listing, near, f"genlab list {word.key}"))
+            fixed = [nearest(option, options) if option in wrong else option for option in unwrapped]
+            values += [value] if not wrong else [f"[{','.join(fixed)}]" if value.startswith("[") else fixed[0]]
+        values = [value for value in values if value]
+        if values:
+            mended.append(replace(word, values=tuple(values)))
+        else:
+            lost.add(word.key)
+    return [word for word in mended if word.key.partition(".")[0] not in lost]
+
+
+def admit_plugins(words: Sequence[Word], problems: Problems) -> None:
+    """Put the folders that ``plugins`` names on the path, so that what they hold can be found and read."""
+    for word in words:
+        if word.key == "plugins" and word.values:
+            try:
+                plugins.packages(listed(word.values[0]))
+            except ConfigError as error:
+                problems.add(error)
+
+
+def listed(text: str) -> list[str]:
+    """A list as typed; a single word is a list of one."""
+    value = yaml.safe_load(text)
+    return [str(item) for item in value] if isinstance(value, list) else [] if value is None else [str(value)]
+
+
+def overrides(words: Iterable[Word]) -> list[str]:
+    """As Hydra reads them."""
+    return [
+        f"~{word.rest}" if word.prefix == "~" else word.with_value(word.values[0]) for word in words if any(word.values)
+    ]
