@@ -31,6 +31,13 @@ def test_gradient_penalty_of_a_linear_critic_is_known(shape, norm):
     assert Gradient(weight=10.0).term(linear(shape, norm), real, fake).item() == pytest.approx(10 * (norm - 1) ** 2)
 
 
+def test_weights_of_the_paper():
+    """Ten on images, a tenth on two-dimensional sets."""
+    image, plane = linear((1, 4, 4), 2.0), linear((2,), 2.0)
+    assert Gradient().term(image, *examples((1, 4, 4))).item() == pytest.approx(10)
+    assert Gradient().term(plane, *examples((2,))).item() == pytest.approx(0.1)
+
+
 def test_target_and_sides():
     real, fake = examples((6,))
     steep, shallow = linear((6,), 3.0), linear((6,), 0.25)

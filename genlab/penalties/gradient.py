@@ -15,14 +15,14 @@ class Gradient(Penalty):
     has no batch norm. (Gulrajani et al. 2017, arXiv 1704.00028, eq. 3 and Algorithm 1)
 
     Args:
-        weight: lambda; 10 for images, 0.1 on two-dimensional sets.
+        weight: lambda; None: 10, or 0.1 for vectors, as the paper has it on images and on two-dimensional sets.
         target: the slope aimed at.
         one_sided: slopes below the target cost nothing (section 4 of the paper).
         every: the term is due in every ``every``-th of the critic's turns, multiplied by ``every`` (lazy
             regularisation, Karras et al. 2020, arXiv 1912.04958); the paper has 1.
     """
 
-    def __init__(self, weight: float = 10.0, target: float = 1.0, one_sided: bool = False, every: int = 1):
+    def __init__(self, weight: float | None = None, target: float = 1.0, one_sided: bool = False, every: int = 1):
         self.weight, self.target, self.one_sided, self.every = weight, target, one_sided, every
 
     def term(self, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
@@ -33,4 +33,5 @@ class Gradient(Penalty):
         excess = torch.linalg.vector_norm(slope.flatten(1), dim=1) - self.target
         if self.one_sided:
             excess = excess.relu()
-        return excess.square().mean() * (self.weight * self.every)
+        weight = self.weight if self.weight is not None else 0.1 if real.dim() == 2 else 10.0
+        return excess.square().mean() * (weight * self.every)
