@@ -32,7 +32,7 @@ class Encoder(nn.Module):
         outputs: int,
         width: int = 256,
         channels: int = 32,
-        activation: str = "relu",
+        activation: str = "silu",
         dropout: float = 0.0,
     ):
         super().__init__()
@@ -70,7 +70,7 @@ class Decoder(nn.Module):
         parameters: int,
         width: int = 256,
         channels: int = 32,
-        activation: str = "relu",
+        activation: str = "silu",
         dropout: float = 0.0,
     ):
         super().__init__()

@@ -26,7 +26,7 @@ class Encoder(nn.Module):
         outputs: int,
         width: int = 512,
         depth: int = 2,
-        activation: str = "relu",
+        activation: str = "silu",
         dropout: float = 0.0,
     ):
         super().__init__()
@@ -57,7 +57,7 @@ class Decoder(nn.Module):
         parameters: int,
         width: int = 512,
         depth: int = 2,
-        activation: str = "relu",
+        activation: str = "silu",
         dropout: float = 0.0,
     ):
         super().__init__()

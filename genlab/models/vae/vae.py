@@ -72,15 +72,14 @@ class VAE(nn.Module):
         mean, log_variance = self.posterior(x)
         outputs = self.likelihood.parameters * self.spec.dimensions
         piece = max(1, NUMBERS_AT_ONCE // (outputs * len(x)))
+        epsilon = torch.randn(k, *mean.shape, dtype=mean.dtype, device=mean.device)
         log_weights = []
-        for start in range(0, k, piece):
-            draws = min(piece, k - start)
-            epsilon = torch.randn(draws, *mean.shape, dtype=mean.dtype, device=mean.device)
-            z = mean + torch.exp(log_variance / 2) * epsilon
-            prior_over_posterior = (epsilon.square() - z.square() + log_variance).sum(2) / 2
-            repeated = x.expand(draws, *x.shape).flatten(0, 1)
+        for part in epsilon.split(piece):
+            z = mean + torch.exp(log_variance / 2) * part
+            prior_over_posterior = (part.square() - z.square() + log_variance).sum(2) / 2
+            repeated = x.expand(len(part), *x.shape).flatten(0, 1)
             log_prob = self.likelihood.log_prob(self.decoder(z.flatten(0, 1)), repeated)
-            log_weights.append(log_prob.view(draws, -1) + prior_over_posterior)
+            log_weights.append(log_prob.view(len(part), -1) + prior_over_posterior)
         return torch.cat(log_weights).double().logsumexp(0).sub(math.log(k)).to(mean.dtype)
 
     def sample(self, noise: Noise, y: Tensor | None = None, temperature: float = 1.0) -> Tensor:
