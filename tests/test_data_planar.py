@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from genlab.data import planar
-from genlab.data.planar import Checkerboard, Grid, Moons, Ring
+from genlab.data.mixtures import Grid, Ring
+from genlab.data.planar import Checkerboard, Moons
 from genlab.errors import ConfigError
 
-SETS = [planar.Moons, planar.Ring, planar.Grid, planar.Checkerboard, planar.Spirals, planar.SwissRoll, planar.Pinwheel]
+SETS = [Moons, Ring, Grid, Checkerboard, planar.Spirals, planar.SwissRoll, planar.Pinwheel]
 
 
 @pytest.mark.parametrize("cls", SETS, ids=lambda cls: cls.name)

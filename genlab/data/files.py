@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,8 @@ def fetch(folder: Path, file: Download) -> Path:
                 reasons.append(f"{url.split('/')[2]}: wrong content, expected {file.checksum}")
     except OSError as error:
         raise DataError(f"{target}: cannot be written: {error.strerror or error}") from error
+    with contextlib.suppress(OSError):  # leave no empty folder behind
+        folder.rmdir()
     raise DataError(
         f"{target}: no such file, and no download succeeded ({'; '.join(reasons)}); "
         f"get {file.mirrors[0]} by hand and put it there"

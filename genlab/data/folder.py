@@ -91,8 +91,9 @@ class Folder(Images):
     def _folders(self) -> dict[str, Path]:
         """The folder of each part."""
         if not self.folder.is_dir():
-            where = f"{Path.cwd()} or {data_root(self.root)}" if not Path(str(self.path)).is_absolute() else "there"
-            raise DataError(f"{self.folder}: no such folder; put a tree of images {where}, or give data.path")
+            path = Path(str(self.path)).expanduser()
+            tried = str(path) if path.is_absolute() else f"{path.absolute()} nor {self.folder}"
+            raise DataError(f"no folder {tried}; put a tree of images there, or give another data.path")
         named = {}
         for entry in sorted(self.folder.iterdir()):
             for pattern, part in PARTS.items():
