@@ -265,7 +265,7 @@ def train(verb: str, line: Line) -> int:
         place = config.claim(place)
         overrides.append(f"{name}='{place}'")
     try:
-        config.train(overrides, line.hydra)
+        folder = config.train(overrides, line.hydra)
     except Exception:
         failed = config.failures(Path(place)) if multirun else {}
         if not failed or debugging():
@@ -274,8 +274,7 @@ def train(verb: str, line: Line) -> int:
         raise GenlabError(f"{len(failed)} jobs of {place} failed\n{listed}") from None
     if multirun:
         print(f"genlab report {place}")
-        return 0
-    return go(str(config.created[-1]))
+    return go(shown(folder)) if folder else 0
 
 
 def resume(resumed: list[str], line: Line) -> int:
@@ -305,6 +304,12 @@ def dry_run(configs: list[dict[str, Any]], line: Line) -> int:
                 value = ", ".join(f"{name} {number:,}" for name, number in value.items())
             print(f"{key:<11} {value}")
     return 0
+
+
+def shown(folder: Path) -> str:
+    """As one would type it from here."""
+    relative = os.path.relpath(folder)
+    return str(folder) if relative.startswith("..") else relative
 
 
 def go(folder: str) -> int:

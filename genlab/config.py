@@ -27,8 +27,8 @@ from genlab.run import Run
 VERSION_BASE = "1.3"
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
-created: list[Path] = []
-"""Folders of the runs that ``task`` made in this process."""
+made: list[Path | GenlabError] = []
+"""What ``task`` made in this process for a single run: its folder, or why there is none."""
 
 
 @dataclass(frozen=True)
@@ -85,18 +85,20 @@ def plainly(error: Exception) -> ConfigError:
     return ConfigError(str(key), "?", lines[0] if lines else type(error).__name__)
 
 
-def train(overrides: Sequence[str], flags: Sequence[str], *, multirun: bool = False) -> None:
-    """Hand a checked command line to Hydra, whose ``task`` makes the run folder, or one for each job of a sweep.
+def train(overrides: Sequence[str], flags: Sequence[str]) -> Path | None:
+    """Hand a checked command line to Hydra, whose ``task`` makes the run folder, or trains each job of a sweep.
 
     Args:
         overrides: as Hydra shall see them.
         flags: of Hydra's own, ``--multirun`` among them.
-        multirun: jobs run, and failures of theirs are told at the end.
+
+    Returns:
+        The folder of a single run; None where there is none to train.
 
     Raises:
-        GenlabError: jobs of the sweep failed.
+        GenlabError: the folder cannot be made, or a job of the sweep failed.
     """
-    created.clear()
+    made.clear()
     before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = [before[0], *flags, *overrides]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving
@@ -110,31 +112,48 @@ def train(overrides: Sequence[str], flags: Sequence[str], *, multirun: bool = Fa
         if full is not None:
             os.environ["HYDRA_FULL_ERROR"] = full
         GlobalHydra.instance().clear()
+    result = made[-1] if made else None
+    if isinstance(result, GenlabError):
+        raise result
+    return result
 
 
 def task(config: DictConfig) -> float | None:
     """What Hydra runs: make the run folder; in a sweep also train it, in a process of its own."""
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
-    choices = {str(key): value for key, value in settings.runtime.choices.items() if not str(key).startswith("hydra/")}
-    resolved = plain(config) | {"choices": choices}
-    if (folder / "config.yaml").exists():
-        if Run(folder).config != resolved:
-            reason = f"holds another run; genlab train run={folder} goes on with that"
-            raise ConfigError("hydra.run.dir", folder, reason)
-    else:
-        Run.create(folder, resolved, ["genlab", "train", *settings.overrides.task])
-    created.append(folder)
     if settings.mode == RunMode.RUN:
+        try:
+            create(folder, config)
+            made.append(folder)
+        except GenlabError as error:  # Hydra would print words of its own about it
+            made.append(error)
         return None
     from genlab.jobs import run_job
 
+    create(folder, config)
     print(f"job {settings.job.num}: {folder}", file=sys.stderr, flush=True)
     try:
         return run_job(folder)
     except Exception as error:
         Run(folder).note(status="failed", error=" ".join(str(error).split()))
         raise
+
+
+def create(folder: Path, config: DictConfig) -> None:
+    """The run in ``folder``; one with the same config that is there already is gone on with.
+
+    Raises:
+        ConfigError: another one is there.
+    """
+    settings = HydraConfig.get()
+    choices = {str(key): value for key, value in settings.runtime.choices.items() if not str(key).startswith("hydra/")}
+    resolved = plain(config) | {"choices": choices}
+    if not (folder / "config.yaml").exists():
+        Run.create(folder, resolved, ["genlab", "train", *settings.overrides.task])
+    elif Run(folder).config != resolved:
+        reason = f"another run is there; genlab train run={os.path.relpath(folder)} goes on with that one"
+        raise ConfigError("hydra.run.dir", os.path.relpath(folder), reason)
 
 
 def failures(sweep: Path) -> dict[str, str]:
@@ -161,8 +180,9 @@ def claim(folder: str) -> str:
 
 
 def folder_name(text: str) -> str:
-    """Overrides as the name of one folder: no separators, and at most 200 characters with a digest of what was cut."""
-    name = re.sub(r"[^\w=,.+\-\[\]@]+", "-", text).strip("-") or "job"
+    """Overrides as the name of one folder: nothing that a shell, a glob or a list of runs would take for its own, and at
+    most 200 characters, with a digest of what was cut."""
+    name = re.sub(r"[^\w=.+@-]+", "-", text).strip("-") or "job"
     return name if len(name) <= 200 else f"{name[:190]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 

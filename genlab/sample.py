@@ -15,7 +15,7 @@ from genlab import ranks
 from genlab.build import build, trust
 from genlab.checkpoint import Loaded, load
 from genlab.errors import ConfigError, nearest
-from genlab.models.base import Encodes, Samples
+from genlab.models.base import Decodes, Encodes, Samples
 from genlab.noise import Noise
 from genlab.pictures import save_picture
 from genlab.run import Run, atomic
@@ -144,7 +144,7 @@ def interpolate(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], de
     straight line between Gaussian codes passes where the model has never been trained.
     """
     model, steps = loaded.model, 10
-    if not hasattr(model, "decode") or not hasattr(model, "latent"):
+    if not isinstance(model, Decodes):
         raise ConfigError("task", "interpolate", f"{type(model).__name__} has no latent code to decode")
     if len(seeds) < 2:
         raise ConfigError("seeds", len(seeds), "interpolation takes at least two")

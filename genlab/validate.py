@@ -81,7 +81,7 @@ def check_job(
 ) -> Composed | None:
     """Check one combination of values; None where it does not compose. Keys that the config does not list but its
     target takes are entered in ``added``."""
-    fixed = [word for word in words if word.group or word.prefix or word.key.startswith("hydra.")]
+    fixed = [word for word in words if word.group or word.prefix or word.key.startswith(("hydra.", "hydra/"))]
     free = [word for word in words if word not in fixed]
     composed: Composed | None
     try:

@@ -125,12 +125,19 @@ def test_nets_size_themselves(net, shape):
 
 
 @pytest.mark.parametrize("net", [dcgan, resnet])
-@pytest.mark.parametrize("spec", [PLANE, Spec("image", (1, 27, 27), 256), Spec("image", (1, 6, 6), 256)])
+@pytest.mark.parametrize("spec", [PLANE, Spec("image", (1, 27, 27), 256)])
 def test_convolutions_refuse_what_they_cannot_draw(net, spec):
     with pytest.raises(ConfigError, match=r"model\.net"):
         net.Generator(spec, 5)
     with pytest.raises(ConfigError, match=r"model\.net"):
         net.Discriminator(spec)
+
+
+@pytest.mark.parametrize("side, base, layers", [(8, 2, 2), (28, 7, 2), (32, 4, 3), (64, 4, 4), (128, 4, 5), (96, 6, 4)])
+def test_smallest_map(side, base, layers):
+    generator = dcgan.Generator(Spec("image", (1, side, side), 256), 5, width=2)
+    assert next(m for m in generator.layers if isinstance(m, nn.Unflatten)).unflattened_size[1:] == (base, base)
+    assert sum(isinstance(m, nn.ConvTranspose2d) for m in generator.layers) == layers
 
 
 def test_sizes_of_wgan_gp_on_cifar():

@@ -52,13 +52,19 @@ class Bound(Protocol):
 
 
 @runtime_checkable
-class Encodes(Protocol):
-    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """The latent code of each example, (B, Z); the posterior mean where there is a posterior."""
-        ...
+class Decodes(Protocol):
+    latent: int
+    """Number Z of dimensions of a code, N(0, I) a priori."""
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The data-space example of each code, (B, *spec.shape); the mean or mode where there is a distribution."""
+        ...
+
+
+@runtime_checkable
+class Encodes(Decodes, Protocol):
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The latent code of each example, (B, Z); the posterior mean where there is a posterior."""
         ...
 
 

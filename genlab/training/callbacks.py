@@ -56,7 +56,7 @@ class Validate(Callback):
     """Negative log-likelihood of the validation split, and a stop when it no longer falls."""
 
     def __init__(self, examples: Examples, every: int, patience: int | None, log: Log, dimensions: int | None):
-        self.examples, self.every, self.patience, self.log = examples, every, patience, log
+        self.examples, self.every, self.patience, self.figures = examples, every, patience, log
         self.dimensions = dimensions
         self.best: float | None = None
         self.best_step = 0
@@ -80,7 +80,7 @@ class Validate(Callback):
         values = {"val/nats": nats}
         if self.dimensions:
             values["val/bpd"] = nats / (self.dimensions * 0.6931471805599453)
-        self.log.write(trainer, step, values)
+        self.figures.write(trainer, step, values)
         if self.patience is not None and self.since >= self.patience:
             trainer.should_stop = True
 
@@ -166,7 +166,7 @@ class Progress(Callback):
     """One line: step, rate, losses and the time left; nothing when stderr is no terminal."""
 
     def __init__(self, log: Log, name: str):
-        self.log, self.name = log, name
+        self.figures, self.name = log, name
         self._bar: Any = None
 
     def on_train_start(self, trainer: Trainer, module: Module) -> None:  # type: ignore[override]
@@ -193,7 +193,7 @@ class Progress(Callback):
         if self._bar is None or time.monotonic() < self._next:
             return
         self._next = time.monotonic() + 0.2
-        latest = dict(self.log.latest)
+        latest = dict(self.figures.latest)
         rate = latest.pop("steps_per_second", None)
         latest.pop("learning_rate", None)
         losses = " ".join(f"{name} {value:.4g}" for name, value in list(latest.items())[:4])

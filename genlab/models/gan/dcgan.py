@@ -1,7 +1,7 @@
 """Convolutional nets in which every layer halves or doubles the image: DCGAN's, and those of WGAN-GP on CIFAR-10.
 
 Radford et al. 2016, arXiv 1511.06434, figure 1; Gulrajani et al. 2017, arXiv 1704.00028, released script for CIFAR-10.
-The number of layers follows from the size: one for 8x8, two for 28x28, three for 32x32, four for 64x64. Deviations:
+The number of layers follows from the size: two for 8x8 and 28x28, three for 32x32, four for 64x64. Deviations:
 strided layers pad both sides alike (the papers' frameworks pad one pixel more at the far side), and a layer with a
 normalisation behind it has no bias, for that would be subtracted again.
 """

@@ -16,7 +16,7 @@ class GAN(nn.Module):
     """x = G(z), z ~ N(0, I): the generator moves its examples to where a critic of real and generated ones rates high.
 
     Integer data are scaled to [-1, 1], where a generator of images ends in tanh; continuous data stay as they are.
-    Protocols: Samples, Game. (Goodfellow et al. 2014, arXiv 1406.2661, Algorithm 1; what each player minimises is the
+    Protocols: Samples, Decodes, Game. (Goodfellow et al. 2014, arXiv 1406.2661, Algorithm 1; what each player minimises is the
     loss's and the penalty's affair.)
 
     Deviation: DCGAN and the first GAN draw z uniformly; a normal z is what all later recipes have.
@@ -87,7 +87,11 @@ class GAN(nn.Module):
         with torch.autocast(real.device.type, enabled=False):
             return penalty.term(self.discriminator, real.float(), fake.float())
 
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """The data-space example of each latent, (B, Z) to (B, *spec.shape)."""
+        return from_signed(self.generator(z), self.spec.levels)
+
     @torch.no_grad()
     def sample(self, noise: Noise, y: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         """One example for each stream of ``noise``; ``temperature`` multiplies z, labels are not used."""
-        return from_signed(self.generator(noise.normal(self.latent) * temperature), self.spec.levels)
+        return self.decode(noise.normal(self.latent) * temperature)

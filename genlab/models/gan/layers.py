@@ -39,18 +39,20 @@ def normalise(norm: str | None, features: int, *, flat: bool = False) -> list[nn
 
 
 def halvings(spec: Spec, net: str) -> int:
-    """How often both sides of an image halve without falling below 4: 8 -> 4, 28 -> 7, 32 -> 4, 64 -> 4.
+    """How often both sides of an image halve: down to 4 or just above, 64 -> 4, 32 -> 4, 28 -> 7, and twice at least
+    where they can, 8 -> 2, for a critic of one layer sees no shapes.
 
     Refuses what a convolutional net cannot draw; ``net`` is its name as the user types it.
     """
     if spec.kind != "image":
         raise ConfigError("model.net", net, f"draws images, and these data are of kind {spec.kind}", "mlp")
-    _, height, width = spec.shape
+    sides = spec.shape[1:]
     count = 0
-    while all(side % 2 ** (count + 1) == 0 and side >> (count + 1) >= 4 for side in (height, width)):
+    while all(side % 2 ** (count + 1) == 0 and side >> (count + 1) >= (4 if count > 1 else 2) for side in sides):
         count += 1
     if count == 0:
-        raise ConfigError("model.net", net, f"needs sides that halve to at least 4, not {height}x{width}", "mlp")
+        height, width = sides
+        raise ConfigError("model.net", net, f"needs sides that are even, not {height}x{width}", "mlp")
     return count
 
 
