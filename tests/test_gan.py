@@ -198,12 +198,12 @@ def test_every_parameter_of_the_player_learns_in_its_turn(net, spec, loss):
         value, parts = model.turn(player, batch(spec), loss, Gradient() if player == "critic" else None)
         value.backward()
         assert all(not part.requires_grad and part.isfinite() for part in parts.values())
-        for name, parameter in module.named_parameters():
-            if not (name.endswith("linear.bias") or name.endswith("layers.6.bias")):
-                assert parameter.grad is not None, name
-        moved = [p.grad.abs().sum() > 0 for p in module.parameters() if p.grad is not None and p.dim() > 1]
-        assert all(moved)
-    assert all(p.grad is None for p in make(spec, net).parameters())
+        still = [
+            name
+            for name, parameter in module.named_parameters()
+            if parameter.grad is None or (parameter.dim() > 1 and not parameter.grad.any())
+        ]
+        assert not still
 
 
 def test_critic_turn_leaves_the_generator_alone():
@@ -252,7 +252,7 @@ def test_samples_depend_on_their_own_seed_alone(net, spec):
     many = model.sample(Noise(range(9)))
     assert many.shape == (9, *spec.shape) and not many.requires_grad
     torch.testing.assert_close(model.sample(Noise([7, 2])), many[[7, 2]])
-    assert not torch.equal(many[0], many[1]) or spec is BINARY
+    assert len(many.flatten(1).float().unique(dim=0)) > 1
     still = model.sample(Noise(range(3)), temperature=0.0)
     assert torch.equal(still[0], still[1])
     if spec.levels is not None:
