@@ -56,13 +56,23 @@ class Row(NamedTuple):
 def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     """Measure every run, keep its figures in its metrics.json, print a row for each.
 
+    Returns:
+        The exit code: 1 where a run among several could not be measured, which is told and does not stop the others.
+
     Raises:
-        ConfigError: an option does not fit; no run is named.
+        GenlabError: an option does not fit; no run is named; the only one cannot be measured.
     """
-    rows = []
+    rows: list[Row] = []
+    subjects = find(options)
     with ranks.group(options.get("devices") or 1, options.get("device") or "auto") as device:
-        for run, path in subjects(options):
-            row = evaluate(run, path, options, device)
+        for run, checkpoint in subjects:
+            try:
+                row = evaluate(run, checkpoint, options, device)
+            except GenlabError as error:
+                if len(subjects) == 1:
+                    raise
+                say(f"error: {error}")
+                continue
             rows.append(row)
             if run is not None and ranks.first():
                 keep(run, row)
@@ -71,30 +81,35 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
             print(json.dumps([row.plain() for row in rows]))
         else:
             tables.show(table(rows))
-    return 0
+    return 0 if len(rows) == len(subjects) else 1
 
 
-def subjects(options: Mapping[str, Any]) -> list[tuple[Run | None, Path]]:
-    """The runs, where there are any, and the checkpoint file of each."""
+def find(options: Mapping[str, Any]) -> list[tuple[Run | None, str]]:
+    """The runs, if any are named, and which checkpoint of each: best, last, or a file."""
     named, checkpoint = options.get("run"), options.get("ckpt")
     if not named and not checkpoint:
         raise ConfigError("run", "", "give run=<folder> or ckpt=<file>")
     if not named:
-        return [(None, Path(str(checkpoint)))]
+        return [(None, str(checkpoint))]
     runs = Run.find([named] if isinstance(named, str) else list(named))
-    if checkpoint and str(checkpoint).endswith(".ckpt"):
-        if len(runs) > 1:
-            raise ConfigError("ckpt", checkpoint, f"a file belongs to one run; {len(runs)} are named")
-        return [(runs[0], Path(checkpoint))]
-    return [(run, run.checkpoint(checkpoint or "best")) for run in runs]
+    if len(runs) > 1 and str(checkpoint).endswith(".ckpt"):
+        raise ConfigError("ckpt", checkpoint, f"a file belongs to one run; {len(runs)} are named")
+    return [(run, str(checkpoint or "best")) for run in runs]
 
 
-def evaluate(run: Run | None, path: Path, options: Mapping[str, Any], device: torch.device) -> Row:
-    """The figures of the model in the checkpoint ``path``.
+def evaluate(run: Run | None, checkpoint: str, options: Mapping[str, Any], device: torch.device) -> Row:
+    """The figures of the model in one checkpoint.
+
+    Args:
+        run: that it belongs to; None for a lone file.
+        checkpoint: best, last, or a file.
+        options: of ``conf/eval.yaml``.
+        device: to compute on.
 
     Raises:
-        ConfigError: the data set given is not of the model's kind.
+        GenlabError: there is no such checkpoint, or the data set given is not of the model's kind.
     """
+    path = Path(checkpoint) if run is None or checkpoint.endswith(".ckpt") else run.checkpoint(checkpoint)
     loaded = load(path, device)
     config = loaded.config if run is None else run.config
     data, name = dataset(loaded, config, options)
