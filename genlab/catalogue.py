@@ -140,8 +140,18 @@ def describe(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, 
         about["options"] = {f"{group}.{name}": value for name, value in options(node).items()}
     recipes = [name for name in groups(folders).get("recipe", []) if name.startswith(f"{option}/")]
     if group == "model" and recipes:
-        about["recipes"] = {name.partition("/")[2]: card(file_of("recipe", name, folders)) for name in recipes}
+        known = groups(folders).get("data", [])
+        about["recipes"] = {
+            name.partition("/")[2]: reached(name, folders) for name in recipes if name.partition("/")[2] in known
+        }
     return about
+
+
+def reached(recipe: str, folders: Sequence[str] = ()) -> list[str]:
+    """What a recipe, or the one that it builds on, says at its head."""
+    path = file_of("recipe", recipe, folders)
+    bases = [name for name in read(path).get("defaults") or [] if isinstance(name, str) and name != "_self_"]
+    return card(path) or [line for base in bases for line in reached(base, folders)]
 
 
 def plural(group: str) -> str:

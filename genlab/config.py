@@ -180,8 +180,8 @@ def claim(folder: str) -> str:
 
 
 def folder_name(text: str) -> str:
-    """Overrides as the name of one folder: nothing that a shell, a glob or a list of runs would take for its own, and at
-    most 200 characters, with a digest of what was cut."""
+    """Overrides as the name of one folder: without what a shell, a glob or a list of runs would take for its own, and
+    at most 200 characters, with a digest of what was cut."""
     name = re.sub(r"[^\w=.+@-]+", "-", text).strip("-") or "job"
     return name if len(name) <= 200 else f"{name[:190]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

@@ -24,8 +24,15 @@ def packages(plugins: Sequence[str]) -> list[str]:
             names += sorted(entry.stem for entry in found)
         elif all(part.isidentifier() for part in plugin.split(".")):
             names.append(plugin)
-            if importlib.util.find_spec(plugin.partition(".")[0]) is None and str(Path.cwd()) not in sys.path:
+            if not there(plugin) and str(Path.cwd()) not in sys.path:
                 sys.path.append(str(Path.cwd()))  # a package of the folder genlab was called in
+            if not there(plugin):
+                raise ConfigError("plugins", plugin, "neither a folder nor a package that can be found")
         else:
-            raise ConfigError("plugins", plugin, "neither a folder nor the name of a package")
+            raise ConfigError("plugins", plugin, "neither a folder nor a package that can be found")
     return names
+
+
+def there(package: str) -> bool:
+    """Whether a package can be imported, without importing it."""
+    return importlib.util.find_spec(package.partition(".")[0]) is not None

@@ -30,7 +30,7 @@ class Checked:
     Attributes:
         overrides: as Hydra shall see them: keys that only the target's signature knows are added.
         jobs: what it composes to; several in a sweep.
-        plugins: packages and folders it names.
+        plugins: packages and folders that it names.
     """
 
     overrides: list[str]
@@ -63,7 +63,7 @@ def check(typed: Sequence[str], folders: Sequence[str] = (), *, multirun: bool =
                 problems.add(ConfigError(word.key, value, "several values are a sweep: add -m", "", "command line"))
         words = [replace(word, values=word.values[:1]) for word in words]
     words = mend_groups(words, folders, problems)
-    admit_plugins(words, problems)
+    plugins = admit_plugins(words, problems)
     added: dict[str, str] = {}
     jobs = []
     for choice in itertools.islice(itertools.product(*(word.values or ("",) for word in words)), JOBS):
@@ -73,7 +73,7 @@ def check(typed: Sequence[str], folders: Sequence[str] = (), *, multirun: bool =
             jobs.append(composed)
     problems.stop()
     overrides = [added.get(word.key, word.prefix) + word.rest for word in words]
-    return Checked(overrides, jobs, [str(name) for name in jobs[0].config.get("plugins") or []])
+    return Checked(overrides, jobs, plugins)
 
 
 def check_job(

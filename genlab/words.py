@@ -9,7 +9,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from genlab import plugins
+from genlab import build, plugins
 from genlab.catalogue import groups
 from genlab.errors import ConfigError, nearest
 from genlab.mistakes import Problems
@@ -97,14 +97,14 @@ def mend_groups(words: Sequence[Word], folders: Sequence[str], problems: Problem
     return [word for word in mended if word.key.partition(".")[0] not in lost]
 
 
-def admit_plugins(words: Sequence[Word], problems: Problems) -> None:
-    """Put the folders that ``plugins`` names on the path, so that what they hold can be found and read."""
-    for word in words:
-        if word.key == "plugins" and word.values:
-            try:
-                plugins.packages(listed(word.values[0]))
-            except ConfigError as error:
-                problems.add(error)
+def admit_plugins(words: Sequence[Word], problems: Problems) -> list[str]:
+    """Trust what ``plugins`` names on the command line, and on it alone; packages and folders it names."""
+    named = [name for word in words if word.key == "plugins" and word.values for name in listed(word.values[0])]
+    try:
+        build.trust(*plugins.packages(named))
+    except ConfigError as error:
+        problems.add(error)
+    return named
 
 
 def listed(text: str) -> list[str]:

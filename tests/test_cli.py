@@ -1,0 +1,248 @@
+"""The command itself: verbs, flags, exit codes, one line for each error; and from a command line to a run folder."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from genlab import cli, config, options, resume
+from genlab.errors import ConfigError, ConfigErrors, GenlabError
+from genlab.run import Run
+
+ROOT = Path(__file__).parent.parent
+
+
+def genlab(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = os.environ | {"PYTHONPATH": str(ROOT), "WANDB_MODE": "offline"} | environment
+    command = [sys.executable, "-m", "genlab", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=variables)
+
+
+def main(*arguments: str) -> int:
+    return cli.main(list(arguments))
+
+
+@pytest.mark.parametrize("verb", ["", *cli.VERBS])
+def test_help_of_everything_goes_to_stdout(verb, capsys):
+    assert main(*[verb][: len(verb)], "--help") == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith("genlab") and not shown.err
+
+
+def test_help_loads_nothing_but_the_standard_library():
+    script = (
+        "import sys\nfrom genlab.cli import main\nmain(['--help'])\n"
+        "print([name for name in ('yaml', 'hydra', 'rich', 'numpy', 'torch') if name in sys.modules])"
+    )
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]" and time.perf_counter() - start < 5
+
+
+def test_version(capsys):
+    assert main("--version") == 0
+    assert capsys.readouterr().out.split()[0] == "genlab"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "suggestion"),
+    [
+        (["trian"], "train"),
+        (["train", "--dryrun"], "--dry-run"),
+        (["train", "--multi-run"], "--multirun"),
+        (["sample", "--jsn"], "--json"),
+        (["completion", "bsh"], "bash"),
+        (["sample", "temprature=2"], "temperature"),
+        (["list", "model=wgan_pg"], "wgan_gp"),
+    ],
+)
+def test_slips_exit_with_2_and_one_line_with_a_suggestion(arguments, suggestion, capsys):
+    assert main(*arguments) == 2
+    shown = capsys.readouterr()
+    assert not shown.out and shown.err.count("\n") == 1
+    assert shown.err.startswith("error: ") and f"did you mean '{suggestion}'" in shown.err
+
+
+def test_errors_are_one_line_and_traceback_is_for_the_asking(monkeypatch, capsys):
+    def fail(arguments):
+        raise ValueError("two\nlines")
+
+    monkeypatch.setattr(cli, "run", fail)
+    monkeypatch.delenv("GENLAB_DEBUG", raising=False)
+    assert main("train") == 1
+    assert capsys.readouterr().err.startswith("error: ValueError: two lines")
+    monkeypatch.setenv("GENLAB_DEBUG", "1")
+    with pytest.raises(ValueError, match="two"):
+        main("train")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (GenlabError("x"), 1),
+        (ConfigError("a", 1, "b"), 2),
+        (ConfigErrors([ConfigError("a", 1, "b")]), 2),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_exit_codes(error, code, monkeypatch):
+    def fail(arguments):
+        raise error
+
+    monkeypatch.setattr(cli, "run", fail)
+    assert main("train") == code
+
+
+def test_flags_are_found_anywhere():
+    line = cli.take_apart("train", ["-m", "a=1", "--cfg", "job", "--dry-run", "b=2", "--package=x"])
+    assert line.words == ["a=1", "b=2"] and line.flags == {"--dry-run"}
+    assert line.hydra == ["-m", "--cfg", "job", "--package", "x"]
+
+
+def test_a_flag_without_its_value_and_a_missing_config_dir(tmp_path):
+    for arguments in (["--cfg"], ["--config-dir", str(tmp_path / "none")]):
+        with pytest.raises(cli.UsageError):
+            cli.take_apart("train", arguments)
+
+
+def test_hydra_prints_the_config_it_composes():
+    done = genlab("train", "--cfg", "job", "--package", "optimizer", "model=wgan_gp", "data=mnist", "optimizer.lr=0.5")
+    assert done.returncode == 0 and yaml.safe_load(done.stdout)["lr"] == 0.5
+
+
+@pytest.fixture
+def compose(tmp_path, monkeypatch):
+    """The way from words to a run folder, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["genlab", "train"])
+
+    def make(*words: str) -> Path:
+        place = config.claim("outputs/now")
+        folder = config.train(["model=gan", "data=moons", *words, f"hydra.run.dir={place}"], [])
+        assert folder is not None
+        return folder
+
+    return make
+
+
+def test_a_run_folder_holds_the_resolved_config_and_nothing_of_hydras(compose):
+    folder = compose("seed=7")
+    assert {path.name for path in folder.iterdir()} == {"config.yaml", "run.yaml"}
+    run = Run(folder)
+    assert run.config["seed"] == 7 and "${" not in (folder / "config.yaml").read_text()
+    assert run.config["choices"]["model"] == "gan" and "hydra" not in run.config
+    assert run.info["command"][:2] == ["genlab", "train"] and "seed=7" in run.info["command"]
+
+
+def test_two_runs_of_one_second_get_two_folders(compose):
+    assert compose() != compose()
+
+
+def test_hydra_leaves_no_global_state(compose):
+    from hydra.core.global_hydra import GlobalHydra
+
+    arguments = list(sys.argv)
+    compose()
+    assert not GlobalHydra.instance().is_initialized()
+    assert sys.argv == arguments and "HYDRA_FULL_ERROR" not in os.environ
+
+
+def test_a_folder_that_holds_another_run_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["model=gan", "data=moons", "hydra.run.dir=here"]
+    assert config.train(words, []) == config.train(words, [])
+    with pytest.raises(ConfigError, match="another run"):
+        config.train([*words, "seed=2"], [])
+
+
+def test_a_folder_that_cannot_be_made_is_one_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GenlabError, match="cannot make"):
+        config.claim(str(tmp_path / "file" / "run"))
+
+
+def test_resuming_changes_the_trainer_and_nothing_else(compose):
+    folder = str(compose())
+    before = Run(folder).config
+    resumed = resume.check(folder, ["trainer.max_steps=11", "trainer.ema=1e-1"], record=True)
+    assert Run(folder).config == resumed.config
+    assert resumed.config["trainer"] == before["trainer"] | {"max_steps": 11, "ema": 0.1}
+    assert {**resumed.config, "trainer": 0} == {**before, "trainer": 0}
+    assert Run(folder).info["changes"] == ["trainer.max_steps=11", "trainer.ema=1e-1"]
+    with pytest.raises(ConfigErrors) as caught:
+        resume.check(folder, ["model.latent=3", "trainer.max_step=3", "trainer.batch_size=x"])
+    keys = {problem.key for problem in caught.value.problems}
+    assert keys == {"model.latent", "trainer.batch_size", "trainer.max_step"}
+
+
+def test_a_run_whose_config_names_something_untrusted_is_refused(compose):
+    folder = compose()
+    plain = Run(folder).config | {"model": {"_target_": "os.system", "command": "touch ran"}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(plain))
+    done = genlab("train", f"run={folder}", cwd=folder)
+    assert done.returncode == 2 and "os.system" in done.stderr and "trusted" in done.stderr
+    assert not (folder / "ran").exists() and done.stderr.count("\n") == 1
+
+
+def test_resuming_nothing_is_an_error(tmp_path, capsys):
+    assert main("train", f"run={tmp_path}") == 1
+    assert "no run there" in capsys.readouterr().err
+
+
+def test_options_take_paths_with_signs_of_hydras_and_refuse_what_is_no_option(tmp_path):
+    folder = "sweep/model=vae,seed=1"
+    given = options.options("sample", [f"run={folder}", "n=8", "temperature=1", "seeds=0-7"])
+    assert (given["run"], given["n"], given["temperature"], given["seeds"]) == (folder, 8, 1, "0-7")
+    (tmp_path / "model=vae").mkdir()
+    assert options.options("sample", [str(tmp_path / "model=vae")])["run"] == str(tmp_path / "model=vae")
+    with pytest.raises(ConfigErrors) as caught:
+        options.options("sample", ["n=many", "temperature=hot"])
+    assert [problem.key for problem in caught.value.problems] == ["n", "temperature"]
+
+
+def test_a_sweep_trains_each_job_and_tells_of_failures_at_the_end(tmp_path):
+    stub = tmp_path / "stub"
+    stub.mkdir()
+    (stub / "sitecustomize.py").write_text(
+        "import sys, types\n"
+        "from pathlib import Path\n"
+        "jobs = types.ModuleType('genlab.jobs')\n"
+        "def run_job(folder):\n"
+        "    from genlab.run import Run\n"
+        "    if Run(folder).config['seed'] == 1:\n"
+        "        raise RuntimeError('out of luck')\n"
+        "    Path(folder, 'trained').write_text('')\n"
+        "jobs.run_job = run_job\n"
+        "sys.modules['genlab.jobs'] = jobs\n"
+    )
+    words = ["-m", "model=gan", "data=moons,ring", "seed=1,2", "hydra.sweep.dir=sweep"]
+    done = genlab("train", *words, cwd=tmp_path, PYTHONPATH=f"{stub}{os.pathsep}{ROOT}")
+    assert done.returncode == 1
+    names = [f"data={data}__model=gan__seed={seed}" for data in ("moons", "ring") for seed in (1, 2)]
+    assert sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()) == names
+    for name in names:
+        assert (tmp_path / "sweep" / name / "trained").exists() == name.endswith("2")
+        assert Run(tmp_path / "sweep" / name).config["data"]["_target_"].lower().endswith(name.split("__")[0][5:])
+    last = done.stderr[done.stderr.index("error: ") :]
+    assert last.startswith("error: 2 jobs") and last.count("out of luck") == 2
+
+
+def test_dry_run_prints_and_writes_nothing(tmp_path):
+    done = genlab("train", "--dry-run", "model=gan", "data=moons", "trainer.max_steps=3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {"parameters", "budget", "device"} <= {line.split()[0] for line in done.stdout.splitlines()}
+    assert not list(tmp_path.iterdir())
+
+
+def test_train_goes_from_a_command_line_to_a_trained_folder(tmp_path):
+    words = ["model=gan", "data=moons", "trainer.max_steps=2", "logger=csv", "hydra.run.dir=run"]
+    words += ["model.generator.width=8", "model.discriminator.width=8", "trainer.accelerator=cpu"]
+    done = genlab("train", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = Run(tmp_path / "run")
+    assert run.info["status"] == "done" and run.info["step"] == 2
+    assert "genlab sample run=run" in done.stdout

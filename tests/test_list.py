@@ -1,0 +1,135 @@
+"""The catalogue and tab completion: all that is under conf/, without torch and without Hydra."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from genlab.catalogue import PAPER, card, card_text, conf_folder, describe, entry, file_of, groups, main, picks, reached
+from genlab.completion import candidates, script
+from genlab.errors import ConfigError
+
+PRESETS = groups()["model"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    code = "import sys\nfrom genlab.cli import main\ncode = main(sys.argv[1:])\n" + (
+        "print([name for name in ('torch', 'hydra', 'numpy') if name in sys.modules], file=sys.stderr)\nsys.exit(code)"
+    )
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["list", "model=wgan_gp"], ["list", "losses", "--json"]])
+def test_listing_imports_neither_torch_nor_hydra(arguments):
+    done = run(*arguments)
+    assert done.returncode == 0 and done.stderr.strip() == "[]" and done.stdout
+
+
+def test_every_file_of_every_group_is_listed(capsys):
+    for group in ("model", "data", "loss", "penalty", "optimizer", "trainer", "logger"):
+        main([group], as_json=True)
+        listed = {row["name"] for row in json.loads(capsys.readouterr().out)[group]}
+        assert listed == {path.stem for path in (conf_folder() / group).glob("*.yaml")}
+
+
+def test_singular_and_plural_name_the_same_group(capsys):
+    main(["loss"])
+    single = capsys.readouterr().out
+    main(["losses"])
+    assert capsys.readouterr().out == single
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_model_has_a_card_with_title_paper_year_and_family(preset):
+    about = entry("model", preset)
+    assert about["title"] and about["authors"] and 1980 < about["year"] < 2100
+    assert about["family"] in {"gan", "vae", "flow", "autoregressive", "energy", "sequence", "translation"}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_card_shows_what_the_preset_picks_and_its_recipes(preset):
+    about = describe("model", preset)
+    text = card_text(about)
+    assert all(line in text for line in card(file_of("model", preset)))
+    for group, option in about["picks"].items():
+        assert option in groups()[group] and f"{group}={option}" in text
+    for data, comment in about.get("recipes", {}).items():
+        assert data in groups()["data"] and f"data={data}" in text
+        assert all(line in text for line in comment)
+
+
+def test_a_recipe_without_words_of_its_own_has_those_it_builds_on(tmp_path):
+    (tmp_path / "recipe" / "mine").mkdir(parents=True)
+    (tmp_path / "recipe" / "mine" / "plane.yaml").write_text("# @package _global_\n# Reaches 0.3 nats\n")
+    (tmp_path / "recipe" / "mine" / "moons.yaml").write_text("# @package _global_\ndefaults: [mine/plane]\n")
+    assert reached("mine/moons", [str(tmp_path)]) == ["Reaches 0.3 nats"]
+
+
+def test_picks_follow_a_loss_to_its_penalty():
+    assert picks(file_of("model", "wgan_gp"))["penalty"] == "gradient"
+
+
+def test_own_configs_are_listed_too(tmp_path, capsys):
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "mine.yaml").write_text("# A loss of my own. Me 2025\n_target_: mine.Loss\n")
+    main(["loss"], [str(tmp_path)], as_json=True)
+    rows = json.loads(capsys.readouterr().out)["loss"]
+    assert {"name": "mine", "title": "A loss of my own", "authors": "Me", "year": 2025, "reference": None} in rows
+
+
+@pytest.mark.parametrize(("words", "suggestion"), [(["modells"], "models"), (["model=wgan_pg"], "wgan_gp")])
+def test_slips_are_answered_with_a_suggestion(words, suggestion):
+    with pytest.raises(ConfigError) as caught:
+        main(words)
+    assert caught.value.suggestion == suggestion
+
+
+@pytest.mark.parametrize(
+    ("line", "title", "authors", "year"),
+    [
+        ("Least squares, 0-1 coding. Mao et al. 2017", "Least squares, 0-1 coding", "Mao et al.", "2017"),
+        ("A net. van den Oord, K and L 2016, arXiv 1601.06759", "A net", "van den Oord, K and L", "2016"),
+    ],
+)
+def test_the_first_line_of_a_card_is_read(line, title, authors, year):
+    found = PAPER.match(line)
+    assert found and found.group("title", "authors", "year") == (title, authors, year)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("genlab tr", "train"),
+        ("genlab train mod", "model="),
+        ("genlab train model=wgan_g", "model=wgan_gp"),
+        ("genlab train -m model=gan,wgan_g", "model=gan,wgan_gp"),
+        ("genlab train optimizer.l", "optimizer.lr="),
+        ("genlab train model=gan model.lat", "model.latent="),
+        ("genlab train trainer.max_s", "trainer.max_steps="),
+        ("genlab train --dr", "--dry-run"),
+        ("genlab sample tempe", "temperature="),
+        ("genlab list loss=wass", "loss=wasserstein"),
+        ("genlab completion fi", "fish"),
+    ],
+)
+def test_tab_completes(line, expected):
+    found = candidates(line)
+    assert expected in found and all(word.startswith(line.split()[-1]) for word in found)
+
+
+def test_tab_completes_run_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs" / "a").mkdir(parents=True)
+    (tmp_path / "outputs" / "a" / "run.yaml").write_text("status: done\n")
+    assert candidates("genlab train run=out") == ["run=outputs/"]
+    assert candidates("genlab sample run=outputs/") == ["run=outputs/a"]
+
+
+def test_nothing_is_offered_where_nothing_fits():
+    assert candidates("genlab nonsense x") == [] and candidates("genlab train 'open") == []
+
+
+def test_bash_takes_the_script():
+    done = subprocess.run(["bash", "-n"], input=script("bash"), text=True, capture_output=True)
+    assert done.returncode == 0 and not done.stderr

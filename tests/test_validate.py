@@ -1,0 +1,268 @@
+"""Mistakes of a command line are found together, with suggestions and sources, and without torch."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from genlab import validate
+from genlab.config import folder_name
+from genlab.contradictions import contradictions, levels
+from genlab.errors import ConfigError, ConfigErrors
+from genlab.fits import fits, spell
+from genlab.mistakes import mistakes
+from genlab.signatures import signature
+
+PLAIN = ["model=wgan_gp", "data=digits"]
+
+
+def problems(*words: str, **options) -> dict[str, ConfigError]:
+    with pytest.raises(ConfigErrors) as caught:
+        validate.check(words, **options)
+    return {problem.key: problem for problem in caught.value.problems}
+
+
+def test_five_planted_mistakes_are_told_at_once_and_without_torch():
+    script = """
+import sys
+from genlab.cli import main
+code = main(sys.argv[1:])
+loaded = [name for name in ("torch", "pytorch_lightning", "numpy") if name in sys.modules]
+print(code, loaded)
+"""
+    words = [
+        "model=wgan_gp",
+        "data=cifar01",
+        "optimizer.lrr=1e-3",
+        "trainer.max_steps=many",
+        "model.generator._target_=genlab.models.gan.dcgan.Generatr",
+        "trainer.precision=16-mixed",
+    ]
+    done = subprocess.run([sys.executable, "-c", script, "train", *words], capture_output=True, text=True)
+    assert done.stdout.split(maxsplit=1) == ["2", "[]\n"]
+    lines = done.stderr.splitlines()
+    assert len(lines) == 5 and all(line.startswith("error: ") for line in lines)
+    for line, key, suggestion, source in zip(
+        sorted(lines),
+        ["data=cifar01", "model.generator._target_=", "optimizer.lrr=", "trainer.max_steps=many", "trainer.precision="],
+        ["'cifar10'", "'genlab.models.gan.dcgan.Generator'", "'lr'", "a whole number", "'bf16-mixed'"],
+        ["genlab list data", *["command line"] * 4],
+        strict=True,
+    ):
+        assert line.startswith(f"error: {key}") and suggestion in line and f"({source})" in line
+
+
+def test_a_right_command_line_passes():
+    checked = validate.check([*PLAIN, "optimizer.lr=1e-3", "seed=3"])
+    assert checked.config["optimizer"]["lr"] == 1e-3
+    assert checked.config["choices"]["model"] == "wgan_gp"
+    assert checked.overrides == [*PLAIN, "optimizer.lr=1e-3", "seed=3"]
+
+
+def test_arguments_that_no_file_lists_are_taken_from_the_signature():
+    checked = validate.check([*PLAIN, "optimizer.eps=1e-7", "data.limit=100", "penalty.one_sided=true"])
+    assert checked.config["optimizer"]["eps"] == 1e-7
+    assert checked.config["data"]["limit"] == 100
+    assert checked.overrides[2:] == ["++optimizer.eps=1e-7", "++data.limit=100", "++penalty.one_sided=true"]
+
+
+def test_an_unlisted_argument_is_checked_against_the_class_that_an_override_chose():
+    assert "optimizer.momentum" in problems(*PLAIN, "optimizer=adam", "optimizer.momentum=0.9")
+    assert validate.check([*PLAIN, "optimizer=sgd", "optimizer.nesterov=true"]).config["optimizer"]["nesterov"] is True
+
+
+def test_a_loss_typed_by_the_user_wins_over_the_models():
+    assert validate.check([*PLAIN, "loss=lsgan"]).config["loss"]["_target_"].endswith("LeastSquares")
+
+
+def test_a_mistaken_model_does_not_hide_other_mistakes():
+    found = problems("model=wgan_gpp", "model.latnt=3", "sed=1")
+    assert found["model"].suggestion == "wgan_gp"
+    assert found["model.latnt"].suggestion == "latent"
+    assert found["sed"].suggestion == "seed"
+
+
+def test_a_group_without_anything_near_lists_what_there_is():
+    found = problems("loss=zzzzzz", "loss.nothing=1")
+    assert list(found) == ["loss"] and "nll" in found["loss"].reason
+
+
+def test_several_values_need_multirun():
+    assert "-m" in problems("data=moons,digits")["data"].reason
+
+
+def test_every_job_of_a_sweep_is_checked():
+    checked = validate.check(["model=wgan_gp,gan", "data=digits,moons"], multirun=True)
+    assert len(checked.jobs) == 4
+    found = problems("model=wgan_gp,gann", "data=digits", "seed=1,x", multirun=True)
+    assert found["model"].suggestion == "gan"
+
+
+def test_what_cannot_be_read_is_told():
+    assert "key=value" in problems(*PLAIN, "seed")["seed"].reason
+    assert "read" in problems(*PLAIN, "seed=a)b")["seed"].reason
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (["model=wgan_gp", "trainer.precision=16-mixed"], "trainer.precision"),
+        (["model=wgan_gp", "loss=nll"], "loss"),
+        (["model=gan", "trainer.precision=16-mixed", "trainer.accelerator=cpu"], "trainer.precision"),
+        (["model=gan", "trainer=fsdp", "trainer.accelerator=cpu"], "trainer.strategy"),
+        (["model=gan", "trainer.patience=3"], "trainer.patience"),
+        (["model=gan", "trainer.warmup=100", "trainer.max_steps=10"], "trainer.warmup"),
+    ],
+)
+def test_contradictions_are_refused(words, key):
+    assert list(problems(*words, "data=digits")) == [key]
+
+
+def test_levels_follow_the_options_of_the_data():
+    digits = "genlab.data.digits.Digits"
+    assert levels({"data": {"_target_": digits}}) == 17
+    assert levels({"data": {"_target_": digits, "levels": 4}}) == 4
+    assert levels({"data": {"_target_": digits, "levels": 4, "binarize": "dynamic"}}) == 2
+    assert levels({"data": {"_target_": "genlab.data.planar.Moons"}}) is None
+
+
+def test_untrusted_targets_are_refused_and_nothing_of_them_is_run(tmp_path, monkeypatch):
+    (tmp_path / "wicked.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Loss: ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for target in ("os.system", "wicked.Loss", "builtins.eval", "torch.hub.load"):
+        found = list(mistakes({"loss": {"_target_": target}}))
+        assert [error.key for error in found] == ["loss._target_"] and "trusted" in found[0].reason
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_source_file_is_named_where_the_mistake_stands_in_one(tmp_path):
+    (tmp_path / "optimizer").mkdir()
+    (tmp_path / "optimizer" / "mine.yaml").write_text("_target_: torch.optim.Adam\neps: small\n")
+    found = problems(*PLAIN, "optimizer=mine", folders=[str(tmp_path)])["optimizer.eps"]
+    assert found.source.endswith("optimizer/mine.yaml") and "number" in found.reason
+
+
+def test_a_class_says_for_itself_what_it_requires(tmp_path, monkeypatch):
+    (tmp_path / "pictures.py").write_text(
+        "class Net:\n    requires = {'data.kind': ('image',)}\n    def __init__(self, spec, width: int = 3): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    config = {"model": {"_target_": "pictures.Net"}, "data": {"_target_": "genlab.data.planar.Moons"}}
+    (found,) = contradictions(config)
+    assert found.key == "model" and "vector" in found.reason
+    assert not list(contradictions(config | {"data": {"_target_": "genlab.data.digits.Digits"}}))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "good", "bad"),
+    [
+        ("int", [3], [3.0, True, "3", None]),
+        ("float", [3, 0.1], ["fast", True, None]),
+        ("bool", [True], [1, "true"]),
+        ("str", ["x"], [1, None, ["x"]]),
+        ("float | None", [None, 1], ["x"]),
+        ("Optional[int]", [None, 1], [1.5]),
+        ("Union[int, str]", [1, "auto"], [1.5, None]),
+        ("Literal['a', 'b']", ["a"], ["c", None]),
+        ("Literal['32', 'bf16']", ["32", 32], [16]),
+        ("list[int]", [[], [1, 2]], [["a"], 1, {}]),
+        ("tuple[float, float]", [[0.5, 0.9]], [[0.5], [0.5, "x"], 0.5]),
+        ("tuple[int, ...]", [[], [1, 2, 3]], [["a"]]),
+        ("dict[str, float]", [{"a": 1.0}], [{"a": "x"}, [1]]),
+        ("'int | None'", [1, None], ["x"]),
+        ("Callable[..., nn.Module]", [{"_target_": "x.Y"}], ["x", 1, None]),
+        ("Any", [1, None, "x", {}], []),
+    ],
+)
+def test_values_fit_annotations(annotation, good, bad):
+    expression = ast.parse(annotation, mode="eval").body
+    assert all(fits(expression, value, "genlab.spec") for value in good)
+    assert not any(fits(expression, value, "genlab.spec") for value in bad)
+    assert spell(expression)
+
+
+def test_signatures_equal_those_of_the_imported_classes():
+    import importlib
+    import inspect
+
+    for path in (
+        "torch.optim.Adam",
+        "torch.optim.SGD",
+        "genlab.losses.least_squares.LeastSquares",
+        "genlab.losses.non_saturating.NonSaturating",
+        "genlab.training.settings.Settings",
+        "genlab.training.likelihood.Likelihood",
+        "genlab.data.mnist.MNIST",
+        "genlab.models.gan.dcgan.Generator",
+    ):
+        module, _, name = path.rpartition(".")
+        live = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+        read = signature(path)
+        named = [key for key, item in live.items() if item.kind not in (item.VAR_POSITIONAL, item.VAR_KEYWORD)]
+        assert read is not None and set(read.arguments) == set(named), path
+        assert {key for key, item in read.arguments.items() if item.required} == {
+            key for key in named if live[key].default is inspect.Parameter.empty
+        }
+
+
+def test_trainer_options_of_the_file_equal_those_of_the_class():
+    from genlab.catalogue import conf_folder, read
+    from genlab.training.settings import Settings
+
+    listed = read(conf_folder() / "trainer" / "default.yaml")
+    listed.pop("_target_")
+    assert Settings(**listed) == Settings() and set(listed) == set(vars(Settings()))
+
+
+def test_folder_names_are_safe_and_short():
+    name = folder_name("a=[1,2]__data.root=/x/y__b='c d'")
+    assert not set(name) & set("/,[]'\" *?")
+    long = [folder_name("x=" + "y" * 400 + end) for end in "ab"]
+    assert len(set(long)) == 2 and max(map(len, long)) <= 200
+
+
+def presets() -> list[str]:
+    from genlab.catalogue import groups
+
+    return groups()["model"]
+
+
+@pytest.mark.parametrize("preset", presets())
+def test_every_preset_is_without_mistakes(preset):
+    assert validate.check([f"model={preset}", "data=digits"]).config["training"]["_target_"]
+
+
+def test_a_package_of_the_users_own_takes_one_file_and_one_yaml(tmp_path):
+    package, conf = tmp_path / "code" / "mine", tmp_path / "conf" / "loss"
+    package.mkdir(parents=True)
+    conf.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "hinge.py").write_text(
+        "from genlab.losses.least_squares import LeastSquares\n"
+        "class Hinge(LeastSquares):\n    def __init__(self, margin: float = 1.0): ...\n"
+    )
+    (conf / "mine.yaml").write_text("_target_: mine.hinge.Hinge\n")
+    words = [*PLAIN, "loss=mine", f"plugins=[{tmp_path / 'code'}]"]
+    arguments = [sys.executable, "-m", "genlab", "train", "--cfg", "job", "--package", "loss", *words]
+    folder = ["--config-dir", str(tmp_path / "conf")]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run([*arguments, *folder], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert "mine.hinge.Hinge" in done.stdout, done.stderr
+    script = (  # in a process of its own: trust lasts as long as the process
+        "import sys\nfrom genlab import validate\n"
+        "try:\n    checked = validate.check(sys.argv[2:], [sys.argv[1]])\n"
+        "except Exception as error:\n    print(error)\n"
+        "else:\n    print(checked.config['loss'])\n"
+    )
+
+    def run(*extra: str) -> str:
+        command = [sys.executable, "-c", script, folder[1], *extra]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path).stdout
+
+    assert run(*words, "loss.margin=2").strip() == "{'_target_': 'mine.hinge.Hinge', 'margin': 2}"
+    assert "did you mean 'margin'" in run(*words, "loss.margn=2")
+    assert "not a trusted package" in run(*PLAIN, "loss=mine")
+    assert "can be found" in run(*PLAIN, "plugins=[no_such_package]")
