@@ -30,6 +30,7 @@ class Flow(nn.Module):
     def __init__(self, bijection: Bijection, base: StandardNormal, spec: Spec, conditional: bool = False):
         super().__init__()
         self.bijection, self.base, self.spec, self.conditional = bijection, base, spec, conditional
+        self.latent = spec.dimensions
 
     def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """log p(x), or log p(x | y), in nats and data units, (B,)."""

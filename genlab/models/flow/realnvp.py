@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ COARSEST = 4  # the paper goes on "until the input of the last recursion is a 4 
 
 def realnvp(
     spec: Spec,
-    net: str = "resnet",
+    net: Literal["resnet", "mlp"] = "resnet",
     maps: int = 64,
     blocks: int = 8,
     couplings: int = 3,
