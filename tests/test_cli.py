@@ -80,6 +80,13 @@ def test_errors_are_one_line_and_traceback_is_for_the_asking(monkeypatch, capsys
         main("train")
 
 
+def test_files_that_cannot_be_had_are_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    assert main("train", "model=gan", "data=moons", "hydra.run.dir=file/run") == 1
+    assert capsys.readouterr().err.startswith("error: file/run: ")
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
