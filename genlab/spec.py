@@ -48,7 +48,7 @@ class Spec:
 
 def to_signed(x: Tensor, levels: int | None) -> Tensor:
     """Integer levels to [-1, 1], 2x / (levels - 1) - 1; continuous data as they are."""
-    return x if levels is None else x.float().mul_(2 / (levels - 1)).sub_(1)
+    return x if levels is None else x.float().mul(2 / (levels - 1)).sub_(1)
 
 
 def from_signed(x: Tensor, levels: int | None) -> Tensor:
