@@ -117,7 +117,7 @@ def evaluate(run: Run | None, checkpoint: str, options: Mapping[str, Any], devic
     for title, reason in left_out.items():
         say(f"{run.path.name if run else path}: no {title}: {reason}")
     figures, failed = measure(loaded.model, data, metrics, options, device)
-    common = {"data": name, "checkpoint": path.stem, "average": loaded.averaged}
+    common = {"data": name, "checkpoint": path.stem, "weights": "averaged" if loaded.averaged else "as trained"}
     figures = {key: figure._replace(protocol=common | figure.protocol) for key, figure in figures.items()}
     model = (config.get("choices") or {}).get("model") or type(loaded.model).__name__.lower()
     return Row(str(run.path if run else path), str(model), name, loaded.step, figures, left_out | failed)
@@ -188,7 +188,7 @@ def measure(
                 key = f"{key}_{extractor.name}"
                 protocol["extractor"] = f"{extractor.name}:{extractor.hash}"
             if name in of_samples:
-                protocol |= {"n": n, "seeds": f"0-{n - 1}"}
+                protocol |= {"n generated": n, "seeds": f"0-{n - 1}"}
             if figure.mark in ("<=", ">=", "~"):
                 protocol |= {"seed": seed, "batch": batch}
             if metric.split:
@@ -242,9 +242,7 @@ def keep(run: Run, row: Row) -> None:
 def table(rows: list[Row]) -> tables.Table:
     """One row a run."""
     titles = list(dict.fromkeys(name for row in rows for name in row.figures))
-    protocols = [
-        (f"{name} ({row.model}, {row.data})", figure.protocol) for row in rows for name, figure in row.figures.items()
-    ]
+    protocols = [(name, row.model, figure.protocol) for row in rows for name, figure in row.figures.items()]
     return tables.Table(
         ["run", "model", "data", "step"],
         titles,

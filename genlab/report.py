@@ -61,7 +61,7 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
     """
     kinds: dict[tuple[str, str], list[tuple[str, int]]] = {}  # data set and name to what has a column, in order
     rows: list[tuple[list[str], dict[str, Figure]]] = []
-    protocols: list[tuple[str, Mapping[str, Any]]] = []
+    protocols: list[tuple[str, str, Mapping[str, Any]]] = []
     for found in group(runs):
         for checkpoint, repeated in repetitions(found.figures).items():
             cells: dict[str, Figure] = {}
@@ -75,13 +75,17 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
                     columns.append(kind)
                 title = name + (f" ({letter(columns.index(kind))})" if columns.index(kind) else "")
                 cells[title] = average(figures)
-                protocols.append((f"{title} ({found.model}, {found.data})", cells[title].protocol))
+                protocols.append((title, found.model, cells[title].protocol))
             rows.append(([found.model, found.data, found.detail, checkpoint, str(len(found.runs))], cells))
+    shown = _chosen(sorted({title for _, cells in rows for title in cells}), metrics)
     return tables.Table(
         ["model", "data", "config", "checkpoint", "runs"],
-        _chosen(sorted({title for _, cells in rows for title in cells}), metrics),
-        rows,
-        [*tables.caption(protocols), "of several runs: mean ± standard deviation over them; of one: ± standard error"],
+        shown,
+        [(texts, {title: cells[title] for title in shown if title in cells}) for texts, cells in rows],
+        [
+            *tables.caption([entry for entry in protocols if entry[0] in shown]),
+            "of several runs: mean ± standard deviation over them; of one: ± standard error",
+        ],
     )
 
 

@@ -47,16 +47,20 @@ def written(figure: Figure) -> str:
     return f"{figure.mark} {value}".lstrip()
 
 
-def caption(figures: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
-    """Protocols in words, one line for each, after the names of the figures that share it."""
-    sharing: dict[str, list[str]] = {}
-    for name, protocol in figures:
-        names = sharing.setdefault(json.dumps(protocol), [])
-        if name not in names:
-            names.append(name)
+def caption(figures: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
+    """Protocols in words, one line for each, after the figures and the models that share it.
+
+    Args:
+        figures: title of the figure, name of the model, protocol.
+    """
+    sharing: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+    for title, model, protocol in figures:
+        titles, models = sharing.setdefault(json.dumps(protocol), ({}, {}))
+        titles[title], models[model] = None, None
     return [
-        f"{', '.join(names)}: " + ", ".join(f"{key} {value}" for key, value in json.loads(key_of_all).items())
-        for key_of_all, names in sharing.items()
+        f"{', '.join(titles)} of {', '.join(models)}: "
+        + ", ".join(f"{key} {value}" for key, value in json.loads(protocol).items())
+        for protocol, (titles, models) in sharing.items()
     ]
 
 

@@ -1,0 +1,235 @@
+"""Evaluation of run folders, and the report on them."""
+
+import csv
+import io
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from genlab import checkpoint, config, evaluate, report, tables
+from genlab.build import build
+from genlab.errors import ConfigError, GenlabError
+from genlab.metrics.base import Figure
+from genlab.run import Run
+
+DIGITS = {"_target_": "genlab.data.digits.Digits", "limit": 40}
+MOONS = {"_target_": "genlab.data.planar.Moons", "test": 300}
+VAE = {
+    "_target_": "genlab.models.vae.vae.VAE",
+    "latent": 2,
+    "encoder": {"_target_": "genlab.models.vae.mlp.Encoder"},
+    "decoder": {"_target_": "genlab.models.vae.mlp.Decoder"},
+}
+FLOW = {"_target_": "genlab.models.flow.realnvp.realnvp", "layers": 2, "width": 8, "net": "mlp"}
+GAN = {
+    "_target_": "genlab.models.gan.gan.GAN",
+    "generator": {"_target_": "genlab.models.gan.mlp.Generator"},
+    "discriminator": {"_target_": "genlab.models.gan.mlp.Discriminator"},
+}
+
+
+def make_run(path, model=VAE, data=DIGITS):
+    """A run folder as training leaves it, of a model that has learnt nothing."""
+    resolved = {"model": model, "data": data, "seed": 0}
+    run = Run.create(path, resolved, ["genlab", "train"])
+    built = build(data)
+    network = build(model, spec=built.spec)
+    state = {f"model.{key}": value for key, value in network.state_dict().items()}
+    run.checkpoints.mkdir()
+    checkpoint.write(
+        run.checkpoints / "last.ckpt", {"genlab": checkpoint.card(resolved, built.spec, 7), "state_dict": state}
+    )
+    return run
+
+
+def measured(capsys, *words):
+    """Rows of ``genlab eval``."""
+    options = config.compose("eval", [*words, "n=70"]).config
+    code = evaluate.main(options, True)
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_a_row_has_figures_marks_and_protocols(tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    code, (row,) = measured(capsys, f"run={run.path}", "k=3")
+    assert code == 0
+    assert (row["run"], row["model"], row["data"], row["step"]) == (str(run.path), "vae", "digits", 7)
+    assert set(row["metrics"]) == {"nats", "bpd", "negative_elbo", "is_digits", "fid_digits"}
+    assert {name: figure["mark"] for name, figure in row["metrics"].items()} == {
+        "nats": "<=", "bpd": "<=", "negative_elbo": "<=", "is_digits": "", "fid_digits": "",
+    }  # fmt: skip
+    bpd, nats, fid = (row["metrics"][name] for name in ("bpd", "nats", "fid_digits"))
+    assert bpd["value"] == pytest.approx(nats["value"] / 64 / math.log(2))
+    assert bpd["protocol"]["k"] == 3 and bpd["protocol"]["n"] == 40 and bpd["protocol"]["split"] == "test"
+    assert fid["protocol"]["n generated"] == 70 and fid["protocol"]["n real"] == 40
+    assert fid["protocol"]["extractor"].startswith("digits:") and fid["protocol"]["checkpoint"] == "last"
+    assert run.metrics["figures"][0].keys() >= {"name", "value", "mark", "stderr", "protocol", "step"}
+
+
+def test_a_figure_is_the_same_again_and_whatever_else_is_measured(tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    _, (one,) = measured(capsys, f"run={run.path}", "k=3")
+    _, (again,) = measured(capsys, f"run={run.path}", "k=3")
+    _, (alone,) = measured(capsys, f"run={run.path}", "k=3", "metrics=bpd")
+    _, (other_seed,) = measured(capsys, f"run={run.path}", "k=3", "metrics=bpd", "seed=1")
+    assert one == again
+    assert alone["metrics"]["bpd"] == one["metrics"]["bpd"] and "fid_digits" not in alone["metrics"]
+    assert other_seed["metrics"]["bpd"]["value"] != one["metrics"]["bpd"]["value"]
+
+
+def test_figures_replace_only_those_of_the_same_protocol(tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    for words in (["k=3"], ["k=3"], ["k=4"]):
+        measured(capsys, f"run={run.path}", "metrics=likelihood", *words)
+    stored = [(entry["name"], entry["protocol"]["k"]) for entry in run.metrics["figures"]]
+    assert sorted(stored) == [("bpd", 3), ("bpd", 4), ("nats", 3), ("nats", 4), ("negative_elbo", 1)]
+
+
+def test_what_does_not_apply_is_left_out_with_the_reason(tmp_path, capsys):
+    gan, flow = make_run(tmp_path / "gan", GAN), make_run(tmp_path / "flow", FLOW, MOONS)
+    _, rows = measured(capsys, f"run='{gan.path},{flow.path}'")
+    assert set(rows[0]["metrics"]) == {"is_digits", "fid_digits"}
+    assert "GAN is no Density or Bound" in rows[0]["left_out"]["nats, bpd, negative_elbo"]
+    assert set(rows[1]["metrics"]) == {"nats"} and rows[1]["metrics"]["nats"]["mark"] == "="
+    assert "integer levels" in rows[1]["left_out"]["fid"]
+
+
+def test_a_checkpoint_alone_will_do(tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    moved = (run.checkpoints / "last.ckpt").rename(tmp_path / "moved.ckpt")
+    _, (row,) = measured(capsys, f"ckpt={moved}", "metrics=bpd", "k=2")
+    assert row["run"] == str(moved) and row["metrics"]["bpd"]["value"] > 0
+
+
+def test_another_data_set_must_be_of_the_same_kind(tmp_path, capsys):
+    run = make_run(tmp_path / "run", FLOW, MOONS)
+    _, (row,) = measured(capsys, f"run={run.path}", "data=ring")
+    assert row["data"] == "ring"
+    with pytest.raises(ConfigError, match="its kind is image"):
+        measured(capsys, f"run={run.path}", "data=digits")
+
+
+def test_wrong_names_are_told_with_the_right_ones(tmp_path, capsys):
+    run = make_run(tmp_path / "run", FLOW, MOONS)
+    with pytest.raises(ConfigError, match="did you mean 'bpd'"):
+        measured(capsys, f"run={run.path}", "metrics=bdp")
+    with pytest.raises(ConfigError, match="extractor=digits"):
+        measured(capsys, f"run={run.path}", "extractor=digits")
+
+
+def test_one_run_that_fails_does_not_stop_the_others(tmp_path, capsys):
+    empty, good = make_run(tmp_path / "a"), make_run(tmp_path / "b", FLOW, MOONS)
+    (empty.checkpoints / "last.ckpt").unlink()
+    code, rows = measured(capsys, f"run={tmp_path}")
+    assert code == 1 and [row["run"] for row in rows] == [str(good.path)]
+    with pytest.raises(GenlabError, match="no checkpoint"):
+        measured(capsys, f"run={empty.path}")
+
+
+def test_a_metric_of_the_users_own_is_one_file_and_one_yaml(tmp_path, capsys, monkeypatch):
+    (tmp_path / "mine" / "metric").mkdir(parents=True)
+    (tmp_path / "mine" / "metric" / "brightness.yaml").write_text("# mean\n_target_: own_metric.Mean\nscale: ${n}\n")
+    (tmp_path / "own_metric.py").write_text(
+        "import torch\nfrom torchmetrics import Metric\n"
+        "from genlab.metrics.base import Figure\nfrom genlab.models.base import Samples\n"
+        "class Mean(Metric):\n"
+        "    needs, figures, split = (Samples,), ('brightness',), None\n"
+        "    def __init__(self, scale: float):\n"
+        "        super().__init__()\n        self.scale = scale\n"
+        "        self.add_state('count', torch.tensor(0), dist_reduce_fx='sum')\n"
+        "    def refuses(self, spec):\n        return ''\n"
+        "    def update(self, batch, real=False):\n        self.count += len(batch['x'])\n"
+        "    def compute(self):\n        return {'brightness': Figure(float(self.count) / self.scale)}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("genlab.build._trusted", ["genlab.", "own_metric."])
+    run = make_run(tmp_path / "run")
+    _, (row,) = measured(capsys, f"run={run.path}", "metrics=[brightness]", f"config_dir=[{tmp_path / 'mine'}]")
+    assert row["metrics"]["brightness"]["value"] == 1
+
+
+def test_two_ranks_measure_what_one_does(tmp_path, capsys):
+    run = make_run(tmp_path / "run", FLOW, MOONS)
+    words = [f"run={run.path}", "batch=100"]
+    _, (one,) = measured(capsys, *words)
+    command = [sys.executable, "-m", "genlab", "eval", *words, "n=70", "devices=2", "device=cpu", "--json"]
+    (two,) = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=120).stdout)
+    assert two["metrics"]["nats"]["value"] == pytest.approx(one["metrics"]["nats"]["value"], rel=1e-7)
+    assert two["metrics"]["nats"]["protocol"] == one["metrics"]["nats"]["protocol"]
+
+
+def planted(path, figures, seed=0, rate=1.0, model="vae"):
+    """A run folder with these figures in its metrics.json."""
+    path.mkdir(parents=True)
+    resolved = {"model": {"_target_": model}, "data": {"_target_": "d", "root": str(path)}, "optimizer": {"lr": rate}}
+    resolved |= {"seed": seed, "choices": {"model": model, "data": "digits"}}
+    (path / "config.yaml").write_text(yaml.safe_dump(resolved))
+    (path / "run.yaml").write_text("status: done\n")
+    run = Run(path)
+    run.save_metrics({"figures": [{"name": name, "step": 1, **figure._asdict()} for name, figure in figures]})
+    return run
+
+
+def bpd(value, **protocol):
+    return ("bpd", Figure(value, "<=", 0.1, {"checkpoint": "best", "n": 10, "k": 5} | protocol))
+
+
+def cells(table):
+    return [[text for text in row if text] for row in table.cells()]
+
+
+def test_a_report_averages_over_seeds(tmp_path):
+    runs = [planted(tmp_path / str(seed), [bpd(value)], seed) for seed, value in enumerate([1.0, 2.0, 6.0])]
+    table = report.tabulate(runs)
+    assert cells(table) == [["vae", "digits", "best", "3", "<= 3.0 ± 2.6"]]
+    (figure,) = table.rows[0][1].values()
+    assert figure.value == pytest.approx(3) and figure.stderr == pytest.approx(math.sqrt(7))
+
+
+@pytest.mark.parametrize("other", [{"n": 20}, {"k": 6}, {"extractor": "x"}, {"checkpoint": "last"}, {"data": "y"}])
+def test_a_report_never_averages_unlike_protocols(tmp_path, other):
+    runs = [planted(tmp_path / "a", [bpd(1.0)], 0), planted(tmp_path / "b", [bpd(2.0, **other)], 1)]
+    values = sorted(figure.value for _, row in report.tabulate(runs).rows for figure in row.values())
+    assert values == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("other, columns", [({"n": 20}, ["bpd", "bpd (b)"]), ({"k": 6}, ["bpd"])])
+def test_unlike_protocols_never_share_a_column_but_bounds_of_any_k_do(tmp_path, other, columns):
+    runs = [planted(tmp_path / "a", [bpd(1.0)]), planted(tmp_path / "b", [bpd(2.0, **other)], model="flow")]
+    assert report.tabulate(runs).figures == columns
+
+
+def test_runs_that_differ_in_more_than_the_seed_stand_apart_and_say_in_what(tmp_path):
+    runs = [planted(tmp_path / str(rate), [bpd(rate)], rate=rate) for rate in (1.0, 2.0)]
+    table = report.tabulate(runs)
+    assert [row[2] for row in table.cells()] == ["optimizer.lr=1.0", "optimizer.lr=2.0"]
+
+
+def test_what_a_run_has_not_is_a_dash(tmp_path):
+    table = report.tabulate([planted(tmp_path / "a", [bpd(1.0)]), planted(tmp_path / "b", [], model="gan")])
+    assert {row[0]: row[-1] for row in table.cells()} == {"vae": "<= 1.00 ± 0.10", "gan": tables.NOTHING}
+
+
+def test_every_format_keeps_marks_and_figures(tmp_path, capsys):
+    planted(tmp_path / "a", [bpd(1.0)], model="vae_iwae")
+    printed = {}
+    for name in tables.FORMATS:
+        report.main({"run": str(tmp_path), "format": name, "metrics": "bpd"})
+        printed[name] = capsys.readouterr()
+    assert "<= 1.00 ± 0.10" in printed["rich"].out and "k 5" in printed["rich"].out
+    assert r"vae\_iwae" in printed["latex"].out and r"$\le$ 1.00 $\pm$ 0.10 \\" in printed["latex"].out
+    assert "| <= 1.00 ± 0.10 |" in printed["markdown"].out
+    (row,) = csv.DictReader(io.StringIO(printed["csv"].out))
+    assert (float(row["bpd"]), row["bpd mark"], float(row["bpd error"])) == (1.0, "<=", 0.1)
+    assert "k 5" in printed["csv"].err
+    report.main({"run": str(tmp_path)}, True)
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["model"] == "vae_iwae" and row["metrics"]["bpd"]["mark"] == "<="
+    with pytest.raises(ConfigError, match="did you mean 'csv'"):
+        report.main({"run": str(tmp_path), "format": "csvv"})
+    with pytest.raises(ConfigError, match="no run has it"):
+        report.main({"run": str(tmp_path), "metrics": "fid"})
