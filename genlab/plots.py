@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from genlab.errors import GenlabError
+from genlab.metrics.integral import integrate
 from genlab.run import atomic
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")  # told apart by every eye (Paul Tol)
@@ -50,11 +50,11 @@ def density(
         cells: of the grid along each axis.
     """
     low, high = _frame(data)
-    total, values = integral(log_prob, low, high, cells)
+    total, values = integrate(log_prob, low, high, cells)
     figure, axes = _panels(3)
     axes[0].imshow(
         values.cpu(), origin="lower", extent=(float(low[0]), float(high[0]), float(low[1]), float(high[1])),
-        cmap="viridis", aspect="auto",
+        cmap="viridis",
     )  # fmt: skip
     _finish(axes[0], f"density (integral {total:.3f})", low, high)
     for number, (title, points) in enumerate((("samples", samples), ("data", data)), start=1):
@@ -63,18 +63,6 @@ def density(
         _finish(axes[number], title, low, high)
     _save(figure, path)
     return total
-
-
-@torch.no_grad()
-def integral(
-    log_prob: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, cells: int = 200
-) -> tuple[float, Tensor]:
-    """The integral of exp(log_prob) over a box by the midpoint rule, and its values (cells of y, cells of x)."""
-    middles = (torch.arange(cells) + 0.5) / cells
-    x, y = (low[axis] + (high[axis] - low[axis]) * middles for axis in (0, 1))
-    points = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2).float()
-    values = torch.cat([log_prob(part) for part in points.split(4096)]).double().exp().reshape(cells, cells)
-    return float(values.sum() * (high - low).double().prod() / cells**2), values
 
 
 def _frame(points: Tensor, margin: float = 0.15) -> tuple[Tensor, Tensor]:
@@ -93,6 +81,7 @@ def _panels(count: int) -> tuple[Figure, Any]:
 
 def _finish(axes: Any, title: str, low: Tensor, high: Tensor) -> None:
     axes.set_title(title)
+    axes.set_aspect("equal")
     axes.set_xlim(float(low[0]), float(high[0]))
     axes.set_ylim(float(low[1]), float(high[1]))
 

@@ -10,6 +10,7 @@ from PIL import Image
 from genlab import plots
 from genlab.errors import GenlabError
 from genlab.images import PAPER, SMALLEST, grid, save_grid
+from genlab.metrics.integral import integrate
 from genlab.spec import Spec
 
 
@@ -56,10 +57,10 @@ def normal(points):
 
 
 def test_a_density_integrates_to_one_and_half_of_it_to_a_half():
-    total, values = plots.integral(normal, torch.tensor([-8.0, -8.0]), torch.tensor([8.0, 8.0]))
+    total, values = integrate(normal, torch.tensor([-8.0, -8.0]), torch.tensor([8.0, 8.0]))
     assert total == pytest.approx(1, abs=1e-4)
     assert values.shape == (200, 200)
-    half, _ = plots.integral(normal, torch.tensor([0.0, -8.0]), torch.tensor([8.0, 8.0]))
+    half, _ = integrate(normal, torch.tensor([0.0, -8.0]), torch.tensor([8.0, 8.0]))
     assert half == pytest.approx(0.5, abs=1e-4)
 
 
@@ -67,7 +68,7 @@ def test_a_density_map_has_x_to_the_right():
     def right(points):
         return -(points - torch.tensor([2.0, 0.0])).square().sum(1)
 
-    _, values = plots.integral(right, torch.tensor([-4.0, -4.0]), torch.tensor([4.0, 4.0]), cells=8)
+    _, values = integrate(right, torch.tensor([-4.0, -4.0]), torch.tensor([4.0, 4.0]), cells=8)
     row, column = divmod(int(values.argmax()), 8)
     assert column in (5, 6) and row in (3, 4)
 

@@ -15,6 +15,7 @@ from genlab.errors import GenlabError
 from genlab.metrics.extractor import Digits, Features
 from genlab.metrics.frechet import FrechetDistance, frechet_distance
 from genlab.metrics.inception_score import InceptionScore
+from genlab.metrics.integral import Integral
 from genlab.metrics.likelihood import Likelihood
 from genlab.metrics.train_extractor import digits
 from genlab.models.base import Bound, Density
@@ -221,6 +222,26 @@ def test_a_likelihood_that_is_none_is_an_error():
 
     with pytest.raises(GenlabError, match="1 of 4 examples is NaN"):
         likelihood(Broken())
+
+
+class Normal(Uniform):
+    """Of the plane; ``mass`` is what a wrong log-determinant would make of 1."""
+
+    def __init__(self, mass):
+        super().__init__()
+        self.mass = mass
+
+    def log_prob(self, x, y=None):
+        return math.log(self.mass) - x.square().sum(1) / 2 - math.log(2 * math.pi)
+
+
+@pytest.mark.parametrize("mass", [1.0, 0.5, 1.1])
+def test_an_integral_tells_a_density_from_what_is_none(mass):
+    metric = Integral(cells=100)
+    for part in (4 * normal(100, 2)).split(30):
+        metric.update({"x": part}, model=Normal(mass))
+    assert metric.compute()["integral"].value == pytest.approx(mass, rel=1e-4)
+    assert metric.refuses(IMAGES) and not metric.refuses(Spec("vector", (2,)))
 
 
 def accuracy(extractor, x, y):
