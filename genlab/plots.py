@@ -66,11 +66,11 @@ def density(
 
 
 def _frame(points: Tensor, margin: float = 0.15) -> tuple[Tensor, Tensor]:
-    """Corners of a box around the points."""
+    """Corners of a square around the points."""
     points = points.detach().cpu().double()
     low, high = points.amin(0), points.amax(0)
-    room = margin * (high - low).clamp(min=1e-6)
-    return low - room, high + room
+    half = (0.5 + margin) * (high - low).amax().clamp(min=1e-6)
+    return (low + high) / 2 - half, (low + high) / 2 + half
 
 
 def _panels(count: int) -> tuple[Figure, Any]:
