@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import torch
 
 from genlab.errors import ConfigError, GenlabError
-from genlab.laws import LAWS, Broken, Law, Unfit
+from genlab.laws import LAWS
+from genlab.laws.base import BrokenError, Law, UnfitError
+from genlab.laws.trial import STEPS, Trial, gather
 from genlab.train import title
-from genlab.trial import STEPS, Trial, gather
 
 HOLDS, BROKEN, UNFIT = "holds", "BROKEN", "does not apply"
 COLOURS = {HOLDS: "green", BROKEN: "bold red", UNFIT: "dim"}
@@ -56,7 +57,9 @@ def examine(config: Mapping[str, Any]) -> list[Outcome]:
         found, trial = [], None
         try:
             trial = Trial(config, spec, None if missing else data, examples)
-            found.append(Outcome("builds on the data's spec", HOLDS, look + (f"; made-up: {missing}" if missing else "")))
+            found.append(
+                Outcome("builds on the data's spec", HOLDS, look + (f"; made-up: {missing}" if missing else ""))
+            )
             trial.train()
             losses = ", ".join(f"{name} {value:.4g}" for name, value in trial.losses.items())
             found.append(Outcome("losses of a few steps are finite", HOLDS, f"{STEPS} steps, {losses}"))
@@ -73,13 +76,15 @@ def judge(law: Law, trial: Trial) -> Outcome:
     """One law's outcome; a model that fails in the middle breaks it."""
     if law.needs and not isinstance(trial.model, law.needs):
         names = " nor ".join(need.__name__ for need in law.needs)
-        return Outcome(law.says, UNFIT, f"{type(trial.model).__name__} is {'neither ' if len(law.needs) > 1 else 'no '}{names}")
+        return Outcome(
+            law.says, UNFIT, f"{type(trial.model).__name__} is {'neither ' if len(law.needs) > 1 else 'no '}{names}"
+        )
     torch.manual_seed(0)
     try:
         return Outcome(law.says, HOLDS, law.test(trial))
-    except Unfit as reason:
+    except UnfitError as reason:
         return Outcome(law.says, UNFIT, str(reason))
-    except Broken as figure:
+    except BrokenError as figure:
         return Outcome(law.says, BROKEN, str(figure))
     except Exception as error:
         return Outcome(law.says, BROKEN, told(error))

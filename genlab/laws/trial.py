@@ -65,7 +65,7 @@ class Trial:
         size = BATCH * module.batches_per_step()
         augment = None if self.data is None else self.data.augment
         batches = Batches(self.examples, size, seed=seed, augment=augment)
-        module.make_batches = lambda: batches
+        module.make_batches = lambda: batches  # type: ignore[assignment, return-value]
         gradients = Gradients()
         with tempfile.TemporaryDirectory() as folder, redirect_stderr(StringIO()):
             self.trainer = Trainer(
@@ -101,11 +101,11 @@ class Trial:
         self.x, self.y = batch["x"][:BATCH], batch["y"][:BATCH] if "y" in batch else None
         return self
 
-    def sample(self, seeds: list[int], model: nn.Module | None = None) -> Tensor:
+    def sample(self, seeds: list[int], model: nn.Module | None = None, temperature: float = 1.0) -> Tensor:
         """One sample a seed, of the class that the seed's number makes it where the model is class-conditional."""
         y = torch.tensor(seeds) % len(self.spec.classes) if getattr(self.model, "conditional", False) else None
         with torch.no_grad():
-            return (model or self.model).sample(Noise(seeds), y)  # type: ignore[operator]
+            return (model or self.model).sample(Noise(seeds), y, temperature)  # type: ignore[operator]
 
     def label(self, count: int) -> Tensor | None:
         """One and the same label for ``count`` examples; None where there are none."""

@@ -1,0 +1,103 @@
+"""Laws of bijections, wherever in a model they are."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genlab.bijections.base import Bijection
+from genlab.laws.base import BrokenError, UnfitError, reduced
+from genlab.laws.trial import Trial
+from genlab.models.base import Density, Encodes
+
+JACOBIAN = 256  # dimensions up to which a Jacobian is computed
+
+
+def inverse(trial: Trial) -> str:
+    """Data to latent and back, and the log-determinants of the two ways cancel; in float64, and through the model."""
+    worst = 0.0
+    for bijection, x, c in bijections(trial):
+        with torch.no_grad(), double_precision():
+            z, there = bijection(x, c)
+            back, again = bijection.inverse(z, c)
+        scale = max(1.0, x.abs().max().item())
+        worst = max(worst, (back - x).abs().max().item() / scale, (there + again).abs().max().item() / x[0].numel())
+    if not worst <= 1e-6:
+        raise BrokenError(f"after there and back {worst:.2g} is missing")
+    model: Any = trial.model
+    if isinstance(model, Encodes):
+        with torch.no_grad():
+            back = model.decode(model.encode(trial.x, trial.y), trial.y).double()
+        off = (back - trial.x.double()).abs().max().item()
+        if not off <= 1e-3 * max(1.0, trial.x.double().abs().max().item()):
+            raise BrokenError(f"decode(encode(x)) differs from x by {off:.2g}")
+    return f"to {worst:.1g}"
+
+
+def jacobian(trial: Trial) -> str:
+    """log_det against log|det| of the Jacobian that autograd finds; on a smaller image where the data are too large."""
+    if not holds_bijection(trial.model):
+        raise UnfitError("no bijection in it")
+    if trial.spec.dimensions > JACOBIAN:
+        C, H, W = trial.spec.shape if trial.spec.kind == "image" else (0, 0, 0)
+        if not 0 < C <= 4:
+            raise UnfitError(f"{trial.spec.dimensions} dimensions are too many for a Jacobian")
+        trial = reduced(trial, (C, min(H, 8), min(W, 8)), trial.spec.levels)
+    worst, count = 0.0, 3
+    for bijection, xs, cs in bijections(trial):
+        for i in range(count):
+            x, c = xs[i : i + 1], None if cs is None else cs[i : i + 1]
+            with double_precision():
+                copies = x.repeat(x.numel(), *[1] * (x.dim() - 1)).requires_grad_()  # row i of the Jacobian from copy i
+                rows = bijection(copies, None if c is None else c.expand(len(copies), *c.shape[1:]))[0].flatten(1)
+                (matrix,) = torch.autograd.grad(rows.diagonal().sum(), copies)
+                exact = torch.linalg.slogdet(matrix.flatten(1)).logabsdet
+                worst = max(worst, (bijection(x, c)[1] - exact).abs().max().item())
+    if not worst <= 1e-6 * trial.spec.dimensions:
+        raise BrokenError(f"log_det is off by {worst:.3g} nats")
+    return f"to {worst:.1g} nats, {trial.spec.dimensions} dimensions"
+
+
+def holds_bijection(model: nn.Module) -> bool:
+    return any(isinstance(module, Bijection) for module in model.modules())
+
+
+def bijections(trial: Trial) -> Iterator[tuple[Any, Tensor, Tensor | None]]:
+    """The bijections in a model that are not part of others, in float64, and what each gets to see of a batch."""
+    if not holds_bijection(trial.model):
+        raise UnfitError("no bijection in it")
+    model: Any = copy.deepcopy(trial.model).double()
+    found = {name: module for name, module in model.named_modules() if isinstance(module, Bijection)}
+    outer = [
+        m
+        for name, m in found.items()
+        if not any(name.startswith(f"{other}." if other else "") and name != other for other in found)
+    ]
+    seen: dict[nn.Module, tuple[Any, ...]] = {}
+    hooks = [
+        m.register_forward_pre_hook(lambda m, a, k: seen.setdefault(m, (*a, *k.values())) and None, with_kwargs=True)
+        for m in outer
+    ]
+    with torch.no_grad(), double_precision():
+        x = trial.x if trial.spec.levels is not None else trial.x.double()
+        (model.log_prob if isinstance(model, Density) else model.bound)(x, trial.y)
+    for hook in hooks:
+        hook.remove()
+    for module, arguments in seen.items():
+        yield module, arguments[0], arguments[1] if len(arguments) > 1 else None
+
+
+@contextmanager
+def double_precision() -> Iterator[None]:
+    """New tensors are float64."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
