@@ -16,8 +16,8 @@ class GAN(nn.Module):
     """x = G(z), z ~ N(0, I): the generator moves its examples to where a critic of real and generated ones rates high.
 
     Integer data are scaled to [-1, 1], where a generator of images ends in tanh; continuous data stay as they are.
-    Protocols: Samples, Decodes, Game. (Goodfellow et al. 2014, arXiv 1406.2661, Algorithm 1; what each player minimises is the
-    loss's and the penalty's affair.)
+    Protocols: Samples, Decodes, Game. (Goodfellow et al. 2014, arXiv 1406.2661, Algorithm 1; what each player
+    minimises is the loss's and the penalty's affair.)
 
     Deviation: DCGAN and the first GAN draw z uniformly; a normal z is what all later recipes have.
 
