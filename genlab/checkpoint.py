@@ -13,7 +13,7 @@ from torch import nn
 
 from genlab import __version__
 from genlab.build import build
-from genlab.errors import CheckpointError
+from genlab.errors import CheckpointError, ConfigError
 from genlab.run import atomic
 from genlab.spec import Spec
 
@@ -43,9 +43,7 @@ def write(path: Path, state: dict[str, Any]) -> None:
     try:
         with atomic(path) as partial:
             torch.save(state, partial)
-    except (OSError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "write" not in str(error) and "file" not in str(error):
-            raise
+    except (OSError, RuntimeError) as error:  # torch's archive writer tells of a full disk by a RuntimeError
         reason = getattr(error, "strerror", None) or "the disk is full or not writable"
         raise CheckpointError(f"{path}: cannot write the checkpoint: {reason}") from None
 
@@ -75,12 +73,16 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Loaded:
 
     Raises:
         CheckpointError: as ``read``, or its weights do not fit the model that its config describes.
+        ConfigError: its config names something that is not trusted or not there.
     """
     state = read(path)
     about = state["genlab"]
     spec = Spec.from_dict(about["spec"])
-    model = build(about["config"]["model"], spec=spec)
-    prepare(model, about["config"])
+    try:
+        model = build(about["config"]["model"], spec=spec)
+        prepare(model, about["config"])
+    except ConfigError as error:
+        raise ConfigError(f"model.{error.key}", error.value, error.reason, error.suggestion, f"config in {path}") from None
     weights = {key[len("model.") :]: value for key, value in state["state_dict"].items() if key.startswith("model.")}
     weights |= state.get("average") or {}
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -51,12 +52,18 @@ def main(folder: str | Path) -> int:
             trainer.fit(module, ckpt_path=last if last.is_file() else None, weights_only=True)
         except NotFiniteError as error:
             note(run, status="failed", error=str(error))
-            where = f"the last good checkpoint is {last}" if last.is_file() else "there is no checkpoint yet"
-            raise NotFiniteError(f"{error}; training stopped; {where}") from None
+            raise NotFiniteError(f"{error}; training stopped; {resumable(last)}") from None
         except BaseException as error:
-            note(run, status="failed", error=f"{type(error).__name__}: {error}")
+            note(run, status="failed", error=" ".join(f"{type(error).__name__}: {error}".split()))
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise GenlabError(f"{error.filename or run.path}: cannot write: {error.strerror}; {resumable(last)}") from None
             raise
         return finish(run, module, stop) if trainer.is_global_zero else 0
+
+
+def resumable(last: Path) -> str:
+    """What is left to go on from."""
+    return f"the last good checkpoint is {last}" if last.is_file() else "there is no checkpoint yet"
 
 
 def assemble(run: Run) -> tuple[Module, Trainer, Stop]:
@@ -248,9 +255,10 @@ def rank() -> int:
 
 
 def note(run: Run, **entries: Any) -> None:
-    """Into run.yaml, from the first rank."""
+    """Into run.yaml, from the first rank; on a full disk the error that led here matters more."""
     if rank() == 0:
-        run.note(**entries)
+        with contextlib.suppress(OSError):
+            run.note(**entries)
 
 
 def title(config: Mapping[str, Any]) -> str:
