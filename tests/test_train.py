@@ -1,0 +1,271 @@
+"""Training from a run folder: the step as the one clock, resuming to the bit, orderly stops, guards, and ranks."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from genlab import checkpoint, config, train
+from genlab.errors import CheckpointError, ConfigError, GenlabError
+from genlab.run import Run
+from genlab.training.average import Average
+from genlab.training.callbacks import Keep
+from genlab.training.journal import Journal
+from genlab.training.meter import Meter, NotFiniteError
+from genlab.training.settings import Settings
+
+VAE = ["model=vae", "data=digits", "model.encoder.width=32", "model.decoder.width=32"]
+GAN = ["model=wgan_gp", "data=digits", "model.net=mlp", "model.generator.width=32", "model.discriminator.width=32"]
+FLOW = ["model=realnvp", "data=moons", "++data.train=2000", "++data.validation=500", "++data.test=500"]
+
+
+def make(folder: Path, *overrides: str) -> Run:
+    typed = ["logger=csv", "trainer.log_every=5", "trainer.checkpoint_every=10", "trainer.max_epochs=null"]
+    listed = [f"++{word}" if word.startswith("model.") or ".width" in word else word for word in overrides]
+    composed = config.compose("train", [*typed, *listed])
+    return Run.create(folder, composed.config | {"choices": composed.choices}, ["test"])
+
+
+def weights(run: Run, name: str = "last") -> dict[str, torch.Tensor]:
+    state = checkpoint.read(run.checkpoint(name))
+    return state["state_dict"] | {f"average.{key}": value for key, value in state["average"].items()}
+
+
+def equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+
+
+class Death(BaseException):
+    """As sudden as kill -9: nothing is saved on the way."""
+
+
+@pytest.mark.parametrize("model", [VAE, GAN], ids=["vae", "gan"])
+def test_a_killed_run_goes_on_to_the_weights_and_the_log_of_an_undisturbed_one(model, tmp_path, monkeypatch):
+    undisturbed, killed = (make(tmp_path / name, *model, "trainer.max_steps=34") for name in "ab")
+    assert train.main(undisturbed.path) == 0
+    keep = Keep.on_train_batch_end
+
+    def dying(self, trainer, module, *rest):
+        if module.global_step == 27:
+            raise Death
+        keep(self, trainer, module, *rest)
+
+    monkeypatch.setattr(Keep, "on_train_batch_end", dying)
+    with pytest.raises(Death):
+        train.main(killed.path)
+    monkeypatch.setattr(Keep, "on_train_batch_end", keep)
+    assert checkpoint.read(killed.checkpoint("last"))["genlab"]["step"] == 20
+    assert train.main(killed.path) == 0
+    assert equal(weights(undisturbed), weights(killed))
+    without_rates = [
+        [row.rsplit(",", 2)[0] for row in (run.path / "metrics.csv").read_text().splitlines() if "steps_per" not in row]
+        for run in (undisturbed, killed)
+    ]
+    assert [row.split(",")[0] for row in without_rates[0]] == [row.split(",")[0] for row in without_rates[1]]
+    assert Run(killed.path).info["status"] == "done"
+
+
+def test_interrupting_saves_the_step_and_goes_on_from_it(tmp_path, monkeypatch, capsys):
+    undisturbed, stopped = (make(tmp_path / name, *GAN, "trainer.max_steps=30") for name in "ab")
+    train.main(undisturbed.path)
+    step = train.Module.training_step
+
+    def interrupted(self, batch, index):
+        if self.global_step == 12:
+            os.kill(os.getpid(), signal.SIGINT)
+        step(self, batch, index)
+
+    monkeypatch.setattr(train.Module, "training_step", interrupted)
+    assert train.main(stopped.path) == 130
+    monkeypatch.setattr(train.Module, "training_step", step)
+    assert checkpoint.read(stopped.checkpoint("last"))["genlab"]["step"] == 13
+    assert stopped.info["status"] == "interrupted"
+    assert "genlab train run=" in capsys.readouterr().out
+    assert train.main(stopped.path) == 0
+    assert equal(weights(undisturbed), weights(stopped))
+
+
+def test_a_step_is_one_generator_update(tmp_path):
+    run = make(tmp_path / "run", *GAN, "training.critic_steps=3", "trainer.max_steps=7")
+    train.main(run.path)
+    state = checkpoint.read(run.checkpoint("last"))
+    assert state["global_step"] == state["genlab"]["step"] == 7
+    updates = [next(iter(optimizer["state"].values()))["step"].item() for optimizer in state["optimizer_states"]]
+    assert updates == [21, 7]
+
+
+def test_accumulating_parts_of_a_batch_gives_the_gradient_of_the_whole(tmp_path):
+    runs = [
+        make(tmp_path / parts, *FLOW, "trainer.max_steps=5", f"trainer.accumulate_grad_batches={parts}") for parts in "14"
+    ]
+    for run in runs:
+        train.main(run.path)
+    one, two = map(weights, runs)
+    for key in one:
+        torch.testing.assert_close(one[key], two[key], rtol=1e-3, atol=1e-5)
+
+
+def test_a_loss_that_is_no_number_stops_with_step_part_and_checkpoint(tmp_path, monkeypatch):
+    run = make(tmp_path / "run", *VAE, "trainer.max_steps=40")
+    objective = train.Module.update
+
+    def spoilt(self, name, loss, parts=1):
+        def poisoned():
+            value, logged = loss()
+            bad = float("nan") if self.global_step == 22 else 1.0
+            return value * bad, {key: part * bad for key, part in logged.items()}
+
+        objective(self, name, poisoned, parts)
+
+    monkeypatch.setattr(train.Module, "update", spoilt)
+    with pytest.raises(NotFiniteError, match=r"step 23: .* is nan; training stopped; the last good checkpoint is .*last"):
+        train.main(run.path)
+    assert all(torch.isfinite(value).all() for value in weights(run).values())
+    assert checkpoint.read(run.checkpoint("last"))["genlab"]["step"] == 20
+    assert run.info["status"] == "failed"
+
+
+def test_patience_and_max_time_end_a_run_in_order(tmp_path):
+    patient = make(tmp_path / "a", *VAE, "trainer.max_steps=100000", "trainer.validate_every=2", "trainer.patience=2",
+                   "optimizer.lr=1.0")  # fmt: skip
+    assert train.main(patient.path) == 0
+    assert 4 <= patient.info["step"] < 1000
+    timed = make(tmp_path / "b", *GAN, "trainer.max_steps=1000000", "trainer.max_time=2s")
+    assert train.main(timed.path) == 0
+    assert timed.info["status"] == "done"
+    assert checkpoint.read(timed.checkpoint("last"))["genlab"]["step"] == timed.info["step"]
+
+
+def test_a_finished_run_is_not_trained_again_and_a_longer_budget_goes_on(tmp_path, capsys):
+    run = make(tmp_path / "run", *GAN, "trainer.max_steps=5")
+    train.main(run.path)
+    before = run.checkpoint("last").stat().st_mtime_ns
+    assert train.main(run.path) == 0
+    assert "trained already" in capsys.readouterr().out
+    assert run.checkpoint("last").stat().st_mtime_ns == before
+
+
+def test_two_processes_do_not_train_one_run(tmp_path):
+    run = make(tmp_path / "run", *GAN, "trainer.max_steps=5")
+    with train.alone(run), pytest.raises(GenlabError, match="another process"), train.alone(Run(run.path)):
+        pass
+
+
+def test_a_full_disk_leaves_the_checkpoint_that_was_there(tmp_path):
+    path = tmp_path / "last.ckpt"
+    checkpoint.write(path, {"genlab": {}, "x": torch.zeros(10)})
+    before = path.read_bytes()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limit[1]))
+    try:
+        with pytest.raises(CheckpointError, match="cannot write the checkpoint"):
+            checkpoint.write(path, {"genlab": {}, "x": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_checkpoints_that_are_damaged_or_not_to_be_trusted_are_refused(tmp_path):
+    run = make(tmp_path / "run", *VAE, "trainer.max_steps=2")
+    train.main(run.path)
+    good, witness = run.checkpoint("last"), tmp_path / "witness"
+    whole = good.read_bytes()
+    (tmp_path / "half.ckpt").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.ckpt").write_text("hello")
+    torch.save({"weights": 1}, tmp_path / "foreign.ckpt")
+    state = checkpoint.read(good)
+    state["genlab"]["config"]["model"] = {"_target_": "os.system", "command": f"touch {witness}"}
+    torch.save(state, tmp_path / "system.ckpt")
+    state["genlab"]["config"]["model"] = {"_target_": "genlab.jobs.subprocess.run", "args": ["touch", str(witness)]}
+    torch.save(state, tmp_path / "detour.ckpt")
+
+    class Code:
+        def __reduce__(self):
+            return os.system, (f"touch {witness}",)
+
+    torch.save({"genlab": Code()}, tmp_path / "code.ckpt")
+    for name in ("half", "text", "foreign", "code", "none"):
+        with pytest.raises(CheckpointError, match=f"{name}.ckpt"):
+            checkpoint.load(tmp_path / f"{name}.ckpt")
+    for name in ("system", "detour"):
+        with pytest.raises(ConfigError, match=f"{name}.ckpt"):
+            checkpoint.load(tmp_path / f"{name}.ckpt")
+    assert not witness.exists()
+
+
+def test_two_ranks_train_to_the_weights_of_one(tmp_path):
+    """The likelihood of a flow on continuous data has no noise, so that only rounding may tell the two apart."""
+    typed = [*FLOW, "trainer.max_steps=20", "trainer.accelerator=cpu"]
+    one, two = make(tmp_path / "one", *typed), make(tmp_path / "two", *typed, "trainer=ddp", "trainer.devices=2")
+    train.main(one.path)
+    command = [sys.executable, "-m", "genlab", "train", f"run={two.path}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    alone, shared = weights(one), weights(two)
+    for key in alone:
+        torch.testing.assert_close(alone[key], shared[key], rtol=1e-3, atol=1e-4)
+    nats = [float(row.split(",")[1]) for row in (two.path / "metrics.csv").read_text().splitlines()[-1:]]
+    assert nats and all(value == value for value in nats)
+
+
+def test_the_average_is_the_weighted_sum_of_past_weights():
+    parameter = nn.Parameter(torch.tensor([0.0]))
+    average = Average({"w": parameter}, decay=0.5)
+    expected = 0.0
+    for step in range(1, 40):
+        parameter.data.fill_(float(step**0.5))
+        average.update(step)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * step**0.5
+    assert average.state_dict()["w"].item() == pytest.approx(expected, rel=1e-5)
+    live = parameter.item()
+    with average.applied():
+        assert parameter.item() == pytest.approx(expected, rel=1e-5)
+    assert parameter.item() == live
+
+
+def test_the_meter_names_the_first_step_that_went_wrong():
+    meter = Meter()
+    for step in range(1, 6):
+        meter.add(step, {"a": torch.tensor(float(step)), "b": torch.tensor(float("inf") if step >= 3 else 0.0)})
+    with pytest.raises(NotFiniteError, match="step 3: b is inf"):
+        meter.flush()
+    healthy = Meter()
+    for step in range(1, 6):
+        healthy.add(step, {"a": torch.tensor(float(step))})
+    restored = Meter()
+    restored.load_state_dict(healthy.state_dict(), torch.device("cpu"))
+    assert restored.flush() == healthy.flush() == {"a": 3.0}
+    assert healthy.flush() == {}
+
+
+def test_the_journal_takes_new_columns_and_drops_rows_after_a_checkpoint(tmp_path):
+    journal = Journal(tmp_path / "metrics.csv")
+    journal.write(1, {"loss": 1.0})
+    journal.write(2, {"loss": 2.0})
+    journal.write(2, {"val": 5.0})
+    journal.write(3, {"loss": 3.0})
+    assert (tmp_path / "metrics.csv").read_text().split() == ["step,loss,val", "1,1,", "2,2,5", "3,3,"]
+    resumed = Journal(tmp_path / "metrics.csv", step=2)
+    resumed.write(3, {"loss": 4.0})
+    assert (tmp_path / "metrics.csv").read_text().split() == ["step,loss,val", "1,1,", "2,2,5", "3,4,"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("20m", 1200), ("1h30m", 5400), ("00:01:00:05", 3605), ("1.5h", 5400)]
+)
+def test_durations_are_read(text, seconds):
+    assert Settings(max_time=text).seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["soon", "10", "1x", "s"])
+def test_durations_that_cannot_be_read_are_refused(text):
+    with pytest.raises(ConfigError, match="max_time"):
+        Settings(max_time=text).seconds()
