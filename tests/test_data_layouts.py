@@ -11,6 +11,7 @@ import lmdb
 import numpy as np
 import pytest
 import torch
+from layouts import make_celeba, make_lsun, smooth
 from PIL import Image
 from scipy.io import savemat
 
@@ -21,35 +22,12 @@ from genlab.data.lsun import LSUN
 from genlab.data.svhn import SVHN
 from genlab.errors import ConfigError, DataError
 
-PORTRAITS = 240
-
-
-def smooth(random: np.random.RandomState, width: int, height: int) -> Image.Image:
-    """A photograph-like image: a few random colours, blown up."""
-    return Image.fromarray(random.randint(0, 256, (4, 4, 3)).astype(np.uint8)).resize((width, height))
-
-
-def encoded(image: Image.Image, kind: str) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, quality=95)
-    return file.getvalue()
-
 
 @pytest.fixture(scope="module")
 def celeba(tmp_path_factory) -> Path:
     """A data root with CelebA's files: of 240 images the first 160 train, 40 validate, 40 test."""
-    root, random = tmp_path_factory.mktemp("root"), np.random.RandomState(0)
-    folder = root / "celeba"
-    (folder / "img_align_celeba").mkdir(parents=True)
-    lines, parts = [], []
-    for i in range(PORTRAITS):
-        name = f"{i + 1:06d}.jpg"
-        smooth(random, 178, 218).save(folder / "img_align_celeba" / name, quality=95)
-        values = ["1" if random.rand() < 0.5 else "-1" for _ in ATTRIBUTES]
-        lines.append(f"{name} " + " ".join(value.rjust(2) for value in values))
-        parts.append(f"{name} {0 if i < 160 else 1 if i < 200 else 2}")
-    (folder / "list_attr_celeba.txt").write_text(f"{PORTRAITS}\n{' '.join(ATTRIBUTES)}\n" + "\n".join(lines) + "\n")
-    (folder / "list_eval_partition.txt").write_text("\n".join(parts) + "\n")
+    root = tmp_path_factory.mktemp("root")
+    make_celeba(root)
     return root
 
 
@@ -176,15 +154,9 @@ def test_celeba_refuses_classes_and_impossible_crops():
 
 @pytest.fixture(scope="module")
 def lsun(tmp_path_factory) -> Path:
-    """A data root with 120 training and 30 validation scenes; the shorter side is 64, not 256, to save time."""
-    root, random = tmp_path_factory.mktemp("root"), np.random.RandomState(1)
-    for part, count in (("train", 120), ("val", 30)):
-        path = root / "lsun" / f"tower_{part}_lmdb"
-        path.mkdir(parents=True)
-        with lmdb.open(str(path), map_size=1 << 26) as file, file.begin(write=True) as transaction:
-            for i in range(count):
-                image = smooth(random, 96, 64) if i % 2 else smooth(random, 64, 80)
-                transaction.put(random.bytes(20).hex().encode(), encoded(image, "WEBP" if i % 3 else "JPEG"))
+    """A data root with 120 training and 30 validation scenes."""
+    root = tmp_path_factory.mktemp("root")
+    make_lsun(root, "tower")
     return root
 
 

@@ -267,12 +267,13 @@ def test_the_checks_know_them(here, capsys):
     assert "nats against -3.46" in laws["no density beats the entropy"]
 
 
-def test_a_package_of_the_folder_one_is_in_is_named_by_name(here, capsys):
+@pytest.mark.parametrize("named", ["my_mixture", "json"])
+def test_a_package_of_the_folder_one_is_in_is_named_by_name(named, here, capsys):
     (here / "code" / "my_mixture.py").rename(here / "my_mixture.py")
-    words = ["train", "--dry-run", "--config-dir", "conf", "model=my_mixture", "data=moons"]
-    assert cli.main([*words, "plugins=[my_mixture]"]) == 0, capsys.readouterr().err
-    assert cli.main([*words[:1], *words[2:], "plugins=[json]"]) == 2
-    assert "not a trusted package; if you trust it, add plugins=[my_mixture]" in capsys.readouterr().err
+    words = ["--config-dir", "conf", "model=my_mixture", "data=moons", f"plugins=[{named}]"]
+    assert cli.main(["train", "--dry-run", *words]) == (0 if named == "my_mixture" else 2)
+    said = capsys.readouterr().err
+    assert named == "my_mixture" or "not a trusted package; if you trust it, add plugins=[my_mixture]" in said
 
 
 def test_a_run_goes_on_with_its_plugins(here, capsys):
