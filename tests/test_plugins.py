@@ -237,7 +237,6 @@ def the_run() -> str:
         ["model=my_shear", "data=moons"],
         ["model=realnvp", "data=my_disc", "data.radius=2"],
         ["model=my_mixture", "data=moons", "model.components=3"],
-        ["model=my_mixture", "data=my_disc"],
     ],
     ids="-".join,
 )
