@@ -6,7 +6,9 @@ import ast
 from collections.abc import Mapping
 from typing import Any
 
-from genlab.signatures import find, imported, last, literal
+import griffe
+
+from genlab.signatures import last, literal, meaning, parsed
 
 WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "None": "null"}
 LISTS = {"list", "List", "Sequence", "Iterable", "Collection", "set", "frozenset"}
@@ -73,23 +75,10 @@ def fits_name(annotation: ast.Name | ast.Attribute, value: Any, module: str) -> 
         return isinstance(value, Mapping)
     if name in ("Callable", "Tensor", "Module"):
         return isinstance(value, Mapping)
-    definition = meaning(annotation, module)
-    if definition is None:
-        return True
-    if isinstance(definition[1], ast.ClassDef):
+    found = meaning(annotation.id, module) if isinstance(annotation, ast.Name) else None
+    if isinstance(found, griffe.Class):
         return isinstance(value, Mapping)
-    return fits(definition[1], value, definition[0]) if isinstance(definition[1], ast.expr) else True
-
-
-def meaning(annotation: ast.Name | ast.Attribute, module: str) -> tuple[str, ast.AST] | None:
-    """The class, or the alias's own annotation, behind a name; libraries other than the module's own are not opened."""
-    if not isinstance(annotation, ast.Name):
-        return None
-    source = imported(annotation.id, module)
-    if source is not None and source.partition(".")[0] != module.partition(".")[0]:
-        return None
-    found = find(module, annotation.id)
-    return None if found is None else (found.module, found.node)
+    return fits(parsed(found.value), value, found.module.path) if isinstance(found, griffe.Attribute) else True
 
 
 def spell(annotation: ast.expr | None) -> str:

@@ -1,4 +1,4 @@
-"""Signatures read from source files, so that a config is checked before anything it names is imported."""
+"""Signatures read from source by griffe, so that a config is checked before anything that it names is imported."""
 
 from __future__ import annotations
 
@@ -6,13 +6,75 @@ import ast
 import functools
 import importlib.machinery
 import importlib.util
-from collections.abc import Iterator
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-EMPTY_BASES = {"Module", "Protocol", "ABC", "Generic", "object", "NamedTuple"}
-"""Bases whose own constructor takes nothing that a config would give."""
+import griffe
+
+CLOSED = {"torch.nn.Module", "torch.nn.modules.module.Module", "pytorch_lightning.LightningModule"}
+"""Bases whose own constructor takes nothing that a config would give, and whose files are long."""
+
+UNRESOLVED = (KeyError, griffe.AliasResolutionError, griffe.CyclicAliasError)
+
+
+class Sources(griffe.ModulesCollection):
+    """Modules of all packages but the standard library, each read when something in it is first asked for."""
+
+    def get_member(self, key: str | Sequence[str]) -> Any:
+        """A module, or what stands in one, by its dotted path.
+
+        Raises:
+            KeyError: there is nothing there.
+        """
+        parts = key.split(".") if isinstance(key, str) else list(key)
+        if ".".join(parts) in CLOSED or parts[0] in sys.stdlib_module_names:
+            raise KeyError(key)
+        for depth in range(len(parts), 0, -1):
+            module = self.module(".".join(parts[:depth]))
+            if module is not None:
+                return self.within(module, parts[depth:])
+        raise KeyError(key)
+
+    def module(self, name: str) -> griffe.Module | None:
+        """A module; None where it has no source.
+
+        Raises:
+            SyntaxError: the source is no Python.
+        """
+        if name not in self.members:
+            path = locate(name)
+            if path is None:
+                return None
+            code = path.read_text(encoding="utf-8")
+            package, _, last = name.rpartition(".")
+            self.members[name] = griffe.visit(last, path, code, parent=shell(package), modules_collection=self)
+            if "dataclass" in code:
+                griffe.DataclassesExtension().on_package(pkg=self.members[name])
+        return self.members[name]
+
+    def within(self, module: griffe.Module, parts: Sequence[str]) -> Any:
+        """What stands in a module, or in one that it imports everything from."""
+        if not parts or parts[0] in module.members:
+            return module.get_member(parts) if parts else module
+        for name, item in module.members.items():
+            if name.endswith("/*") and isinstance(item, griffe.Alias):
+                try:
+                    return self.get_member([*item.target_path.split("."), *parts])
+                except KeyError:
+                    continue
+        raise KeyError(".".join(parts))
+
+
+def shell(package: str) -> griffe.Module | None:
+    """A package without its content, for the relative imports of a module in it to count from."""
+    owner, _, last = package.rpartition(".")
+    return griffe.Module(last, parent=shell(owner)) if package else None
+
+
+SOURCES = Sources()
 
 
 @dataclass(frozen=True)
@@ -42,7 +104,6 @@ class Signature:
         methods: the class that defines each of its methods, inherited ones included; of a function, those of what it
             returns.
         bases: names of the classes it inherits from, itself first.
-        module: where it is defined.
     """
 
     name: str
@@ -51,20 +112,11 @@ class Signature:
     constants: dict[str, Any] = field(default_factory=dict)
     methods: dict[str, str] = field(default_factory=dict)
     bases: tuple[str, ...] = ()
-    module: str = ""
 
     def default(self, name: str) -> Any:
         """Literal default of an argument; None where it has none."""
         argument = self.arguments.get(name)
         return literal(argument.default) if argument is not None else None
-
-
-@dataclass(frozen=True)
-class Definition:
-    """A class or function, or an assignment, and the module it stands in."""
-
-    module: str
-    node: ast.AST
 
 
 @functools.cache
@@ -86,200 +138,82 @@ def locate(module: str) -> Path | None:
 
 
 @functools.cache
-def parse(module: str) -> ast.Module | None:
-    """Syntax tree of a module; None where it has no source.
-
-    Raises:
-        SyntaxError: the source is no Python.
-    """
-    path = locate(module)
-    return None if path is None else ast.parse(path.read_text(encoding="utf-8"), str(path))
-
-
-@functools.cache
-def find(module: str, name: str) -> Definition | None:
-    """Where ``module.name`` is defined, through imports."""
-    tree = parse(module)
-    if tree is None:
+def find(path: str) -> griffe.Object | None:
+    """What a dotted path leads to, through imports; None where it leads nowhere."""
+    try:
+        found = SOURCES.get_member(path)
+        return found.final_target if found.is_alias else found
+    except UNRESOLVED:
         return None
-    starred = []
-    for statement in statements(tree.body):
-        match statement:
-            case ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef() if statement.name == name:
-                return Definition(module, statement)
-            case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
-                return Definition(module, value)
-            case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value) if target == name:
-                return Definition(module, value)
-            case ast.ImportFrom():
-                source = absolute(module, statement)
-                for alias in statement.names:
-                    if (alias.asname or alias.name) == name:
-                        return find(source, alias.name)
-                    if alias.name == "*":
-                        starred.append(source)
-    return next((found for source in starred if (found := find(source, name)) is not None), None)
+
+
+def meaning(name: str, module: str) -> griffe.Object | None:
+    """What a name means within a module; libraries other than the module's own are not opened for it."""
+    owner = SOURCES.module(module)
+    try:
+        path = owner.resolve(name) if owner else ""
+    except griffe.NameResolutionError:
+        return None
+    return find(path) if path.partition(".")[0] == module.partition(".")[0] else None
 
 
 @functools.cache
 def signature(path: str) -> Signature | None:
     """What the class or function at a dotted path takes; None where it cannot be found in source."""
-    module, _, name = path.rpartition(".")
-    definition = find(module, name) if module else None
-    if definition is None:
+    found = find(path)
+    if isinstance(found, griffe.Class):
+        return of_class(found)
+    if not isinstance(found, griffe.Function):
         return None
-    node = definition.node
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        arguments, takes_any = of_function(node, definition.module, method=False)
-        returned = resolve(node.returns, definition.module) if node.returns is not None else None
-        made = of_class(returned) if returned is not None and isinstance(returned.node, ast.ClassDef) else None
-        methods, bases = (made.methods, made.bases) if made else ({}, ())
-        return Signature(node.name, arguments, takes_any, {}, methods, bases, definition.module)
-    return of_class(definition) if isinstance(node, ast.ClassDef) else None
+    returned = find(found.returns.canonical_path) if isinstance(found.returns, griffe.Expr) else None
+    made = of_class(returned) if isinstance(returned, griffe.Class) else Signature("", {})
+    return Signature(found.name, *arguments(found), {}, made.methods, made.bases)
+
+
+def of_class(found: griffe.Class) -> Signature:
+    """What the constructor takes that a class has or inherits."""
+    lineage = [found, *found.mro()]
+    constants: dict[str, Any] = {}
+    methods: dict[str, str] = {}
+    for ancestor in reversed(lineage):
+        for name, member in ancestor.members.items():
+            if isinstance(member, griffe.Function):
+                methods[name] = ancestor.name
+            elif isinstance(member, griffe.Attribute) and "class-attribute" in member.labels:
+                constants[name] = literal(parsed(member.value))
+    made = next((ancestor.members["__init__"] for ancestor in lineage if "__init__" in ancestor.members), None)
+    taken, takes_any = arguments(made) if isinstance(made, griffe.Function) else ({}, False)
+    taken.pop("self", None)
+    return Signature(found.name, taken, takes_any, constants, methods, tuple(base.name for base in lineage))
+
+
+def arguments(function: griffe.Function) -> tuple[dict[str, Argument], bool]:
+    """Arguments of a function, and whether it takes any keyword."""
+    taken = {}
+    for item in function.parameters:
+        if item.kind not in (griffe.ParameterKind.var_positional, griffe.ParameterKind.var_keyword):
+            module = scope(item.annotation) or function.module.path
+            taken[item.name] = Argument(item.name, parsed(item.annotation), parsed(item.default), module)
+    return taken, any(item.kind is griffe.ParameterKind.var_keyword for item in function.parameters)
+
+
+def scope(annotation: griffe.Expr | str | None) -> str | None:
+    """The module in which an annotation was written; a field's may be another than its constructor's."""
+    written = annotation.iterate() if isinstance(annotation, griffe.Expr) else ()
+    owners = (part.parent for part in written if isinstance(part, griffe.ExprName))
+    return next((owner.module.path for owner in owners if isinstance(owner, griffe.Object)), None)
 
 
 def names(module: str) -> list[str]:
     """Public classes and functions that a module defines or imports by name."""
-    tree = parse(module)
-    found: list[str] = []
-    for statement in statements(tree.body if tree else []):
-        if isinstance(statement, (ast.ClassDef, ast.FunctionDef)):
-            found.append(statement.name)
-        elif isinstance(statement, ast.ImportFrom):
-            found += [alias.asname or alias.name for alias in statement.names]
-    return [name for name in found if not name.startswith("_")]
+    found = SOURCES.module(module)
+    members = found.members.values() if found else ()
+    return [item.name for item in members if item.is_public and (item.is_alias or item.is_class or item.is_function)]
 
 
-def of_function(
-    node: ast.FunctionDef | ast.AsyncFunctionDef, module: str, *, method: bool
-) -> tuple[dict[str, Argument], bool]:
-    """Arguments of a function, and whether it takes any keyword."""
-    positional = [*node.args.posonlyargs, *node.args.args][1 if method else 0 :]
-    defaults: list[ast.expr | None] = [None] * (len(positional) - len(node.args.defaults))
-    defaults += node.args.defaults[-len(positional) :]
-    pairs = [*zip(positional, defaults, strict=False), *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)]
-    arguments = {item.arg: Argument(item.arg, item.annotation, default, module) for item, default in pairs}
-    return arguments, node.args.kwarg is not None
-
-
-def of_class(definition: Definition) -> Signature:
-    """Arguments of the constructor that a class has or inherits, dataclass fields included."""
-    lineage = list(ancestors(definition))
-    constants: dict[str, Any] = {}
-    methods: dict[str, str] = {}
-    for ancestor in reversed(lineage):
-        assert isinstance(ancestor.node, ast.ClassDef)
-        for statement in ancestor.node.body:
-            match statement:
-                case ast.FunctionDef():
-                    methods[statement.name] = ancestor.node.name
-                case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                    constants[name] = literal(value)
-                case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                    constants[name] = literal(value)
-    bases = tuple(ancestor.node.name for ancestor in lineage if isinstance(ancestor.node, ast.ClassDef))
-    arguments, takes_any = constructor(lineage)
-    return Signature(bases[0], arguments, takes_any, constants, methods, bases, definition.module)
-
-
-def constructor(lineage: list[Definition]) -> tuple[dict[str, Argument], bool]:
-    """Arguments of the first constructor in a line of classes, the class itself first."""
-    for position, ancestor in enumerate(lineage):
-        assert isinstance(ancestor.node, ast.ClassDef)
-        for statement in ancestor.node.body:
-            if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
-                return of_function(statement, ancestor.module, method=True)
-        if is_dataclass(ancestor.node):
-            arguments: dict[str, Argument] = {}
-            for older in reversed(lineage[position:]):
-                if isinstance(older.node, ast.ClassDef) and is_dataclass(older.node):
-                    arguments |= fields(older.node, older.module)
-            return arguments, False
-    return {}, False
-
-
-def fields(node: ast.ClassDef, module: str) -> dict[str, Argument]:
-    """Fields of a dataclass that its constructor takes."""
-    found = {}
-    for statement in node.body:
-        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
-            continue
-        annotation, default = statement.annotation, statement.value
-        kind = last(annotation.value if isinstance(annotation, ast.Subscript) else annotation)
-        if kind in ("ClassVar", "KW_ONLY"):
-            continue
-        if isinstance(default, ast.Call) and last(default.func) == "field":
-            options = {keyword.arg: keyword.value for keyword in default.keywords}
-            if literal(options.get("init")) is False:
-                continue
-            default = options.get("default", options.get("default_factory"))
-        found[statement.target.id] = Argument(statement.target.id, annotation, default, module)
-    return found
-
-
-def is_dataclass(node: ast.ClassDef) -> bool:
-    """Is the class decorated as one?"""
-    return any(
-        last(decorator.func if isinstance(decorator, ast.Call) else decorator) == "dataclass"
-        for decorator in node.decorator_list
-    )
-
-
-def ancestors(definition: Definition) -> Iterator[Definition]:
-    """The class and those it inherits from, depth first; bases without source are left out."""
-    yield definition
-    assert isinstance(definition.node, ast.ClassDef)
-    for base in definition.node.bases:
-        name = last(base.value if isinstance(base, ast.Subscript) else base)
-        if name is None or name in EMPTY_BASES:
-            continue
-        found = resolve(base, definition.module)
-        if found is not None and isinstance(found.node, ast.ClassDef):
-            yield from ancestors(found)
-
-
-def resolve(expression: ast.expr, module: str) -> Definition | None:
-    """What a name or a dotted name in ``module`` stands for."""
-    match expression:
-        case ast.Name(id=name):
-            return find(module, name)
-        case ast.Attribute(value=owner, attr=name):
-            dotted = imported(ast.unparse(owner), module)
-            return find(dotted, name) if dotted else None
-    return None
-
-
-def imported(name: str, module: str) -> str | None:
-    """The module that ``name`` stands for within ``module``."""
-    tree = parse(module)
-    for statement in statements(tree.body if tree else []):
-        if isinstance(statement, (ast.Import, ast.ImportFrom)):
-            for alias in statement.names:
-                if (alias.asname or alias.name) == name:
-                    package = f"{absolute(module, statement)}." if isinstance(statement, ast.ImportFrom) else ""
-                    return package + alias.name
-    return None
-
-
-def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements of a module, those under ``if`` and ``try`` included."""
-    for statement in body:
-        yield statement
-        if isinstance(statement, ast.If):
-            yield from statements([*statement.body, *statement.orelse])
-        elif isinstance(statement, ast.Try):
-            yield from statements([*statement.body, *(item for handler in statement.handlers for item in handler.body)])
-
-
-def absolute(module: str, statement: ast.ImportFrom) -> str:
-    """Module an import takes from, dots resolved."""
-    if not statement.level:
-        return statement.module or ""
-    path = locate(module)
-    parts = module.split(".")
-    if path is not None and path.name == "__init__.py":
-        parts.append("")
-    return ".".join([*parts[: -statement.level], *([statement.module] if statement.module else [])])
+def parsed(expression: griffe.Expr | str | None) -> ast.expr | None:
+    """An expression of griffe's as Python's own, whose shapes ``match`` takes apart."""
+    return None if expression is None else ast.parse(str(expression), mode="eval").body
 
 
 def last(expression: ast.expr | None) -> str | None:

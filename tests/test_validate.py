@@ -266,3 +266,24 @@ def test_a_package_of_the_users_own_takes_one_file_and_one_yaml(tmp_path):
     assert "did you mean 'margin'" in run(*words, "loss.margn=2")
     assert "not a trusted package" in run(*PLAIN, "loss=mine")
     assert "can be found" in run(*PLAIN, "plugins=[no_such_package]")
+
+
+def test_a_star_a_relative_import_and_a_factory_are_followed(tmp_path, monkeypatch):
+    package = tmp_path / "starred"
+    package.mkdir()
+    (package / "__init__.py").write_text("from .inner import *\n")
+    (package / "inner.py").write_text(
+        "from dataclasses import dataclass\nfrom typing import Literal\nfrom . import base\nPace = Literal['slow', 'fast']\n"
+        "@dataclass\nclass Mine(base.Base):\n    pace: Pace = 'slow'\n"
+        "def make(width: int = 2) -> Mine: ...\n"
+    )
+    (package / "base.py").write_text(
+        "from dataclasses import dataclass\n@dataclass\nclass Base:\n    size: int\n    def critic(self): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    read = signature("starred.Mine")
+    assert read is not None and list(read.arguments) == ["size", "pace"] and read.arguments["size"].required
+    pace = read.arguments["pace"]
+    assert fits(pace.annotation, "fast", pace.module) and not fits(pace.annotation, "hasty", pace.module)
+    made = signature("starred.make")
+    assert made is not None and list(made.arguments) == ["width"] and made.methods["critic"] == "Base"
