@@ -4,7 +4,8 @@ A class may also say for itself what it needs of the rest of the config, as a cl
 
     requires: ClassVar = {"data.kind": ("image",)}
 
-Keys are those of the config, and ``data.kind`` and ``data.levels`` as the data set's class and options decide them.
+Keys are those of the config, ``data.kind`` is the ``kind`` of the data set's class, ``data.levels`` what it and its
+options make of it.
 """
 
 from __future__ import annotations
@@ -49,11 +50,7 @@ def of(config: Config, group: str) -> Signature | None:
 def kind(config: Config) -> str | None:
     """``Spec.kind`` of the data; None where its class does not tell."""
     data = of(config, "data")
-    if data is None:
-        return None
-    if "kind" in data.constants:
-        return data.constants["kind"]
-    return "image" if "Images" in data.bases else "vector" if "Planar" in data.bases else None
+    return data.constants.get("kind") if data else None
 
 
 def levels(config: Config) -> int | None:

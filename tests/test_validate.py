@@ -10,7 +10,7 @@ import pytest
 
 from genlab import validate
 from genlab.config import folder_name
-from genlab.contradictions import contradictions, levels
+from genlab.contradictions import contradictions, kind, levels
 from genlab.errors import ConfigError, ConfigErrors
 from genlab.fits import fits, spell
 from genlab.mistakes import mistakes
@@ -129,6 +129,16 @@ def test_levels_follow_the_options_of_the_data():
     assert levels({"data": {"_target_": "genlab.data.planar.Moons"}}) is None
 
 
+def test_the_kind_that_a_data_set_declares_is_that_of_its_spec():
+    from genlab.build import build
+    from genlab.catalogue import conf_folder, read
+
+    for path in (conf_folder() / "data").glob("*.yaml"):
+        node = read(path)
+        if path.stem not in ("folder", "imagenet"):  # theirs depends on files
+            assert kind({"data": node}) == build(node).spec.kind, path.stem
+
+
 def test_untrusted_targets_are_refused_and_nothing_of_them_is_run(tmp_path, monkeypatch):
     (tmp_path / "wicked.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Loss: ...\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -224,6 +234,11 @@ def test_folder_names_are_safe_and_short():
     assert len(set(long)) == 2 and max(map(len, long)) <= 200
 
 
+@pytest.mark.parametrize("model", ["pixelcnn", "dcgan"])
+def test_nets_of_images_refuse_points_of_the_plane(model):
+    assert "data.kind=image" in problems(f"model={model}", "data=moons")["model"].reason
+
+
 def presets() -> list[str]:
     from genlab.catalogue import groups
 
@@ -273,7 +288,8 @@ def test_a_star_a_relative_import_and_a_factory_are_followed(tmp_path, monkeypat
     package.mkdir()
     (package / "__init__.py").write_text("from .inner import *\n")
     (package / "inner.py").write_text(
-        "from dataclasses import dataclass\nfrom typing import Literal\nfrom . import base\nPace = Literal['slow', 'fast']\n"
+        "from dataclasses import dataclass\nfrom typing import Literal\nfrom . import base\n"
+        "Pace = Literal['slow', 'fast']\n"
         "@dataclass\nclass Mine(base.Base):\n    pace: Pace = 'slow'\n"
         "def make(width: int = 2) -> Mine: ...\n"
     )

@@ -107,6 +107,7 @@ class Images:
     """
 
     name: ClassVar[str]
+    kind: ClassVar[str] = "image"
     channels: ClassVar[int] = 3
     native: ClassVar[tuple[int, int] | None] = None
     native_levels: ClassVar[int] = 256

@@ -28,6 +28,7 @@ class Planar:
     """
 
     name: ClassVar[str]
+    kind: ClassVar[str] = "vector"
     positive: ClassVar[tuple[str, ...]] = ()  # options that are refused unless they are positive numbers
 
     train: int = 100_000

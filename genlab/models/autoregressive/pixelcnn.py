@@ -6,6 +6,7 @@ van den Oord et al. 2016, Pixel Recurrent Neural Networks, arXiv 1601.06759, sec
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +59,7 @@ class PixelCNN(nn.Module):
     """
 
     exact = True
+    requires: ClassVar = {"data.kind": ("image",)}
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ normalisation behind it has no bias, for that would be subtracted again.
 """
 
 from itertools import pairwise
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -29,6 +30,8 @@ class Generator(nn.Module):
         activation: one of ``genlab.nn.mlp.ACTIVATIONS``.
         std: of the initial weights; None scales them to the layer (see ``layers.initialise``).
     """
+
+    requires: ClassVar = {"data.kind": ("image",)}
 
     def __init__(
         self,
@@ -78,6 +81,8 @@ class Discriminator(nn.Module):
         activation: as the generator's.
         std: of the initial weights; None scales them to the layer (see ``layers.initialise``).
     """
+
+    requires: ClassVar = {"data.kind": ("image",)}
 
     def __init__(
         self,

@@ -4,6 +4,8 @@ Both nets have one width throughout. Sizes other than 32x32 change the number of
 else. Convolutions of kernel 1 change places with pooling and up-sampling, which they commute with, to save work.
 """
 
+from typing import ClassVar
+
 from torch import Tensor, nn, tanh
 from torch.nn.functional import avg_pool2d, interpolate, relu
 
@@ -55,6 +57,8 @@ class Generator(nn.Module):
         norm: ``batch``, ``layer`` or None.
     """
 
+    requires: ClassVar = {"data.kind": ("image",)}
+
     def __init__(self, spec: Spec, latent: int, width: int = 128, norm: str | None = "batch"):
         super().__init__()
         count = halvings(spec, "resnet")
@@ -80,6 +84,8 @@ class Discriminator(nn.Module):
         width: channels of all layers.
         norm: ``layer`` or None; ``batch`` has no place under a penalty on single examples.
     """
+
+    requires: ClassVar = {"data.kind": ("image",)}
 
     def __init__(self, spec: Spec, width: int = 128, norm: str | None = None):
         super().__init__()

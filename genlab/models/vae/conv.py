@@ -6,6 +6,7 @@ follows from the size: one for 8x8, two for 28x28, three for 32x32, four for 64x
 """
 
 import math
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -26,6 +27,8 @@ class Encoder(nn.Module):
         activation: one of ``genlab.nn.mlp.ACTIVATIONS``.
         dropout: probability of dropping a feature of the fully connected layer.
     """
+
+    requires: ClassVar = {"data.kind": ("image",)}
 
     def __init__(
         self,
@@ -63,6 +66,8 @@ class Decoder(nn.Module):
         activation: one of ``genlab.nn.mlp.ACTIVATIONS``.
         dropout: probability of dropping a feature of the fully connected layer.
     """
+
+    requires: ClassVar = {"data.kind": ("image",)}
 
     def __init__(
         self,
