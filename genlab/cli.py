@@ -13,87 +13,7 @@ from typing import Any, NamedTuple
 
 from genlab import __version__
 from genlab.errors import ConfigError, ConfigErrors, GenlabError, nearest
-
-
-class Verb(NamedTuple):
-    """One verb: what it does in a line, and the body of its ``--help``."""
-
-    summary: str
-    usage: str
-    flags: tuple[str, ...] = ()
-
-
-VERBS = {
-    "train": Verb(
-        "train a model, or go on with a run",
-        """genlab train [model=X] [data=X] [loss=X] [optimizer=X] [trainer=X] [logger=X] [experiment=X] [key=value ...]
-genlab train -m model=vae,realnvp data=mnist     one run for each combination
-genlab train run=FOLDER [trainer.max_steps=N]    go on with a run
-
-  --dry-run          check everything; print parameters, shapes, budget and device; train nothing
-  --json             print what --dry-run found as JSON
-  -m, --multirun     sweep over comma-separated values; hydra/launcher=joblib and the like run jobs side by side
-  --config-dir DIR   search DIR for configs of your own, too
-  --cfg job          print the composed config (--resolve, --package P)
-  --hydra-help       Hydra's own flags, all of which work
-
-Groups are listed by `genlab list`; every key of a config, and every argument of what it names, can be set:
-trainer.max_steps=2000  optimizer.lr=1e-4  data.size=32  model.latent=64  seed=1  compile=true
-plugins=[mine] admits classes of your package `mine`; plugins=[/path/to/folder] those of the packages in a folder.""",
-        ("--dry-run", "--json"),
-    ),
-    "sample": Verb(
-        "draw samples from a run or a checkpoint",
-        """genlab sample run=FOLDER [n=64] [seeds=0-63] [y=3] [temperature=1.0] [task=grid] [out=FOLDER] [--json]
-genlab sample ckpt=FILE                          a checkpoint alone will do
-
-  task=grid|interpolate|reconstruct   where the model can
-  --json             print what was written as JSON""",
-        ("--json",),
-    ),
-    "eval": Verb(
-        "measure runs: likelihoods, IS, FID",
-        """genlab eval run=FOLDER [metrics=...] [key=value ...] [--json]
-
-  --json             print rows {run, model, data, step, metrics} as JSON""",
-        ("--json",),
-    ),
-    "report": Verb(
-        "one table of any set of runs",
-        """genlab report FOLDER [FOLDER ...] [key=value ...] [--json]
-
-  --json             print the rows as JSON""",
-        ("--json",),
-    ),
-    "check": Verb(
-        "put a model through the laws every model obeys",
-        """genlab check model=X [data=X] [key=value ...] [--config-dir DIR]
-
-Gradients reach every parameter, samples depend on their seeds alone, saved models load, bijections invert,
-densities integrate to one, auto-regressive nets are causal, bounds are ordered.""",
-    ),
-    "list": Verb(
-        "what there is to choose from, and the card of one",
-        """genlab list [models|data|losses|penalties|optimizers|trainers|loggers|experiments] [--json]
-genlab list model=wgan_gp                        equation, reference, recipe and expected figures
-
-  --config-dir DIR   list configs of your own, too
-  --json             print as JSON""",
-        ("--json",),
-    ),
-    "completion": Verb(
-        "print a script that completes genlab's words in your shell",
-        """genlab completion bash|zsh|fish
-
-  eval "$(genlab completion bash)"                in ~/.bashrc
-  eval "$(genlab completion zsh)"                 in ~/.zshrc, after compinit
-  genlab completion fish | source                 in ~/.config/fish/config.fish""",
-    ),
-}
-
-# Hydra's flags: of one word, and those that take a value.
-HYDRA_FLAGS = ("--hydra-help", "--resolve", "--run", "-r", "--multirun", "-m", "--shell-completion", "-sc")
-HYDRA_VALUES = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn")
+from genlab.verbs import HYDRA_FLAGS, HYDRA_VALUES, VERBS, overview
 
 
 class Line(NamedTuple):
@@ -156,7 +76,8 @@ def complain(error: GenlabError) -> None:
             hint = f"; did you mean '{problem.suggestion}'?" if problem.suggestion else ""
             rows.append((f"{problem.key}={problem.value}:", f"{problem.reason}{hint}", problem.source))
         else:
-            rows.append((str(problem), "", ""))
+            told = str(problem) if isinstance(problem, SweepError) else " ".join(str(problem).split())
+            rows.append((told, "", ""))
     widths = [max(len(row[column]) for row in rows) if len(rows) > 1 else 0 for column in (0, 1)]
     for key, reason, source in rows:
         origin = f"   ({source})" if source else ""
@@ -194,20 +115,8 @@ class UsageError(GenlabError):
     exit_code = 2
 
 
-def overview() -> str:
-    """The text of ``genlab --help``."""
-    verbs = "\n".join(f"  {name:<11} {verb.summary}" for name, verb in VERBS.items())
-    return f"""genlab {__version__}: train, sample and evaluate deep generative models
-
-usage: genlab VERB [key=value ...] [flags]
-
-{verbs}
-
-genlab train model=wgan_gp data=cifar10
-genlab train -m model=vae,realnvp,pixelcnn,wgan_gp data=mnist
-
-  --help      of genlab, or of a verb
-  --version"""
+class SweepError(GenlabError):
+    """Jobs of a sweep failed: a line for each, beneath the first."""
 
 
 def take_apart(verb: str, arguments: list[str]) -> Line:
@@ -276,8 +185,9 @@ def train(verb: str, line: Line) -> int:
         failed = config.failures(Path(place)) if multirun else {}
         if not failed or debugging():
             raise
-        listed = "\n".join(f"  {job}: {reason}" for job, reason in failed.items())
-        raise GenlabError(f"{len(failed)} jobs of {place} failed\n{listed}") from None
+        listed = "\n".join(f"  {job}: {' '.join(reason.split())}" for job, reason in failed.items())
+        jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
+        raise SweepError(f"{jobs} of {place} failed\n{listed}") from None
     if multirun:
         print(f"genlab report {place}")
     return go(shown(folder)) if folder else 0
@@ -321,9 +231,16 @@ def shown(folder: Path) -> str:
 def go(folder: str) -> int:
     """Train the run; the process looks from now on as if it had been called for just that, as ranks will be."""
     sys.argv = [sys.argv[0], "train", f"run={folder}"]
+    from genlab.run import Run
     from genlab.train import main
 
-    return main(folder)
+    try:
+        return main(folder)
+    except GenlabError as error:
+        run = Run(folder)
+        if run.info.get("status") == "created":  # it failed before training began
+            run.note(status="failed", error=str(error))
+        raise
 
 
 def admit(plugins: list[str]) -> None:
@@ -346,7 +263,8 @@ def measure(verb: str, line: Line) -> int:
     from importlib import import_module
 
     page = import_module({"sample": "genlab.sample", "eval": "genlab.evaluate", "report": "genlab.report"}[verb])
-    return int(page.main(options, "--json" in line.flags) or 0)
+    code: int = page.main(options, "--json" in line.flags)
+    return code
 
 
 def check(verb: str, line: Line) -> int:
@@ -357,7 +275,7 @@ def check(verb: str, line: Line) -> int:
     admit(checked.plugins)
     from genlab.check import main
 
-    return int(main(checked.config) or 0)
+    return main(checked.config, as_json="--json" in line.flags)
 
 
 def show(verb: str, line: Line) -> int:

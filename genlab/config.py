@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -103,7 +103,8 @@ def train(overrides: Sequence[str], flags: Sequence[str]) -> Path | None:
     sys.argv = [before[0], *flags, *overrides]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving
     try:
-        hydra.main(config_path=str(conf_folder()), config_name="train", version_base=VERSION_BASE)(task)()
+        with contextlib.redirect_stderr(Unannounced(sys.stderr)):  # type: ignore[type-var]
+            hydra.main(config_path=str(conf_folder()), config_name="train", version_base=VERSION_BASE)(task)()
     except COMPOSE_ERRORS as error:
         raise plainly(error) from error
     finally:
@@ -116,6 +117,19 @@ def train(overrides: Sequence[str], flags: Sequence[str]) -> Path | None:
     if isinstance(result, GenlabError):
         raise result
     return result
+
+
+class Unannounced:
+    """A stream without the line by which Hydra announces the error that it then raises, and that is told by us."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        return len(text) if text.startswith("Error executing job with overrides") else self.stream.write(text)
 
 
 def task(config: DictConfig) -> float | None:
@@ -136,7 +150,9 @@ def task(config: DictConfig) -> float | None:
     try:
         return run_job(folder)
     except Exception as error:
-        Run(folder).note(status="failed", error=" ".join(str(error).split()))
+        run = Run(folder)
+        if run.info.get("status") != "failed":  # else the job has said why
+            run.note(status="failed", error=" ".join(str(error).split()).removeprefix(f"{folder}: "))
         raise
 
 
@@ -182,11 +198,12 @@ def claim(folder: str) -> str:
 def folder_name(text: str) -> str:
     """Overrides as the name of one folder: without what a shell, a glob or a list of runs would take for its own, and
     at most 200 characters, with a digest of what was cut."""
-    name = re.sub(r"[^\w=.+@-]+", "-", text).strip("-") or "job"
+    bare = re.sub(r"(^|__)\++", r"\1", text)  # whether a key had to be added is no matter of names
+    name = re.sub(r"[^\w=.+@-]+", "-", bare).strip("-") or "job"
     return name if len(name) <= 200 else f"{name[:190]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-@contextmanager
+@contextlib.contextmanager
 def _session() -> Iterator[None]:
     """Leave no trace of a composition in Hydra's global state."""
     GlobalHydra.instance().clear()

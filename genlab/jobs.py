@@ -25,7 +25,12 @@ def run_job(folder: str | Path) -> float | None:
     command = [sys.executable, "-m", "genlab", "train", f"run={folder}"]
     # A scheduler's variables describe the job that launched us, not the ranks of this one.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
-    code = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL).returncode
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        process.wait()  # the same Ctrl-C has reached it: it ends its step and saves
+        raise
     run = Run(folder)
     if code == 130:
         raise KeyboardInterrupt

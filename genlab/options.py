@@ -44,6 +44,8 @@ def options(verb: str, words: Sequence[str], folders: Sequence[str] = ()) -> dic
         if not alike(base[key], value):
             problems.add(ConfigError(key, value, f"must be {KINDS[type(base[key])]}", "", "command line"))
     problems.stop()
+    if "config_dir" in composed:  # the page looks for presets there, too
+        composed["config_dir"] = [*(composed["config_dir"] or []), *folders]
     return composed
 
 

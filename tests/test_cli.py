@@ -1,6 +1,7 @@
 """The command itself: verbs, flags, exit codes, one line for each error; and from a command line to a run folder."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -200,6 +201,28 @@ def test_resuming_nothing_is_an_error(tmp_path, capsys):
     assert "no run there" in capsys.readouterr().err
 
 
+def test_folders_of_configs_reach_the_page_of_evaluation(tmp_path):
+    assert options.options("eval", ["run=x"], [str(tmp_path)])["config_dir"] == [str(tmp_path)]
+
+
+def test_what_a_page_returns_is_the_exit_code(monkeypatch):
+    from genlab import evaluate
+
+    monkeypatch.setattr(evaluate, "main", lambda options, as_json: 1)
+    assert main("eval", "run=x") == 1
+
+
+def test_every_option_of_a_verb_is_read_by_its_page():
+    from genlab.catalogue import conf_folder, read
+
+    for verb, pages in {"sample": ["sample"], "eval": ["evaluate", "metrics/choose"], "report": ["report"]}.items():
+        source = "".join((ROOT / "genlab" / f"{page}.py").read_text() for page in pages)
+        presets = "".join(path.read_text() for path in conf_folder().glob("metric/*.yaml"))
+        for key in read(conf_folder() / f"{verb}.yaml"):
+            named = f'"{key}"' in source or f"${{{key}}}" in presets
+            assert named or key in ("defaults", "plugins"), f"{verb}: {key}"
+
+
 def test_options_take_paths_with_signs_of_hydras_and_refuse_what_is_no_option(tmp_path):
     folder = "sweep/model=vae,seed=1"
     given = options.options("sample", [f"run={folder}", "n=8", "temperature=1", "seeds=0-7"])
@@ -236,6 +259,35 @@ def test_a_sweep_trains_each_job_and_tells_of_failures_at_the_end(tmp_path):
         assert Run(tmp_path / "sweep" / name).config["data"]["_target_"].lower().endswith(name.split("__")[0][5:])
     last = done.stderr[done.stderr.index("error: ") :]
     assert last.startswith("error: 2 jobs") and last.count("out of luck") == 2
+    assert "Error executing job" not in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_job_that_fails_before_training_says_why_at_the_end_of_the_sweep(tmp_path):
+    (tmp_path / "cifar10").mkdir()
+    (tmp_path / "cifar10" / "cifar-10-python.tar.gz").write_bytes(b"damaged")
+    words = ["-m", "model=gan", "data=cifar10,moons", "hydra.sweep.dir=sweep", "logger=csv", "trainer.max_steps=1"]
+    done = genlab("train", *words, cwd=tmp_path, GENLAB_DATA=str(tmp_path))
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-2:]
+    assert last[0] == "error: 1 job of sweep failed" and "cifar-10-python.tar.gz" in last[1]
+    assert Run(next((tmp_path / "sweep").glob("data=moons*"))).info["status"] == "done"
+
+
+def test_ctrl_c_ends_a_sweep_after_its_job_has_saved(tmp_path):
+    words = ["-m", "model=gan", "data=moons,ring", "hydra.sweep.dir=sweep", "logger=csv", "trainer.max_steps=1000000"]
+    words += ["trainer.log_every=1", "trainer.accelerator=cpu"]
+    variables = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "genlab", "train", *words], cwd=tmp_path, env=variables, start_new_session=True
+    ) as process:
+        logs: list[Path] = []
+        while process.poll() is None and not any(log.read_text().count("\n") > 2 for log in logs):
+            time.sleep(0.1)
+            logs = list(tmp_path.glob("sweep/*/metrics.csv"))
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) == 130
+    (run,) = [Run(path.parent) for path in tmp_path.glob("sweep/*/config.yaml")]
+    assert run.info["status"] == "interrupted" and (run.checkpoints / "last.ckpt").is_file()
 
 
 def test_dry_run_prints_and_writes_nothing(tmp_path):

@@ -230,6 +230,7 @@ def test_trainer_options_of_the_file_equal_those_of_the_class():
 def test_folder_names_are_safe_and_short():
     name = folder_name("a=[1,2]__data.root=/x/y__b='c d'")
     assert not set(name) & set("/,[]'\" *?")
+    assert folder_name("++data.limit=3__+x=1") == "data.limit=3__x=1"
     long = [folder_name("x=" + "y" * 400 + end) for end in "ab"]
     assert len(set(long)) == 2 and max(map(len, long)) <= 200
 
