@@ -53,7 +53,10 @@ def locate(path: str) -> Callable[..., Any]:
     module, _, name = path.rpartition(".")
     if not any(path.startswith(prefix) for prefix in _trusted):
         raise ConfigError(
-            "_target_", path, "not a trusted package; trusted are " + ", ".join(prefix[:-1] for prefix in _trusted)
+            "_target_",
+            path,
+            "not a trusted package; trusted are "
+            + ", ".join(prefix[:-1] for prefix in _trusted)
             + " and those named by plugins=[...]",
         )
     try:

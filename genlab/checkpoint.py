@@ -14,6 +14,7 @@ from torch import nn
 from genlab import __version__
 from genlab.build import build
 from genlab.errors import CheckpointError, ConfigError
+from genlab.models.base import Game
 from genlab.run import atomic
 from genlab.spec import Spec
 
@@ -60,7 +61,9 @@ def read(path: str | Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise CheckpointError(f"{path}: holds more than tensors and plain containers; refused, nothing was run") from None
+        raise CheckpointError(
+            f"{path}: holds more than tensors and plain containers; refused, nothing was run"
+        ) from None
     except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
         raise CheckpointError(f"{path}: damaged or cut short ({' '.join(str(error).split())[:80]})") from None
     if not isinstance(state, dict) or not isinstance(state.get("genlab"), dict):
@@ -82,21 +85,24 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Loaded:
         model = build(about["config"]["model"], spec=spec)
         prepare(model, about["config"])
     except ConfigError as error:
-        raise ConfigError(f"model.{error.key}", error.value, error.reason, error.suggestion, f"config in {path}") from None
+        raise ConfigError(
+            f"model.{error.key}", error.value, error.reason, error.suggestion, f"config in {path}"
+        ) from None
     weights = {key[len("model.") :]: value for key, value in state["state_dict"].items() if key.startswith("model.")}
     weights |= state.get("average") or {}
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise CheckpointError(f"{path}: its weights do not fit its config: {' '.join(str(error).split())[:160]}") from None
+        raise CheckpointError(
+            f"{path}: its weights do not fit its config: {' '.join(str(error).split())[:160]}"
+        ) from None
     return Loaded(model.to(device).eval(), spec, about["config"], about["step"], bool(state.get("average")))
 
 
 def prepare(model: nn.Module, config: dict[str, Any]) -> None:
     """Let the penalty reparametrise the critic, where it does, so that parameter names are those of training."""
     penalty = config.get("penalty")
-    if penalty and hasattr(model, "players"):
+    if penalty and isinstance(model, Game):
         preparing = build(penalty)
         for module in next(iter(model.players().values())):
             preparing.prepare(module)
-

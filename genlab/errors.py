@@ -38,7 +38,7 @@ class ConfigError(GenlabError):
         self.key, self.value, self.reason, self.suggestion, self.source = key, value, reason, suggestion, source
 
 
-class ConfigErrors(GenlabError):
+class ConfigErrors(GenlabError):  # noqa: N818
     """Several at once, so that a user mends them in one go."""
 
     exit_code: ClassVar[int] = 2

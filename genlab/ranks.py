@@ -30,7 +30,12 @@ def group(devices: int, accelerator: str = "auto") -> Iterator[torch.device]:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(devices), "LOCAL_WORLD_SIZE": str(devices)}
+        shared = {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "WORLD_SIZE": str(devices),
+            "LOCAL_WORLD_SIZE": str(devices),
+        }
         for rank in range(1, devices):
             command = [sys.executable, "-m", "genlab", *sys.argv[1:]]
             environment = os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
@@ -58,7 +63,7 @@ def group(devices: int, accelerator: str = "auto") -> Iterator[torch.device]:
 
 
 def share(count: int, chunk: int) -> range:
-    """This rank's consecutive part of ``count`` items, whole chunks, so that chunks are the same for any number of ranks."""
+    """This rank's consecutive part of ``count`` items, in whole chunks: they are the same for any number of ranks."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     chunks = -(-count // chunk)
     low, high = chunks * rank // world, chunks * (rank + 1) // world

@@ -75,7 +75,9 @@ class Run:
         found: dict[Path, Run] = {}
         for pattern in (part for text in patterns for part in str(text).split(",") if part):
             folders = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
-            configs = [config for folder in folders if folder.is_dir() for config in sorted(folder.rglob("config.yaml"))]
+            configs = [
+                config for folder in folders if folder.is_dir() for config in sorted(folder.rglob("config.yaml"))
+            ]
             runs = [config.parent for config in configs if (config.parent / "run.yaml").is_file()]
             if not runs:
                 raise GenlabError(f"run={pattern}: no run there (a run is a folder with a config.yaml)")
@@ -116,7 +118,7 @@ class Run:
         Raises:
             GenlabError: there is none.
         """
-        for candidate in ([name, "last"] if name == "best" else [name]):
+        for candidate in [name, "last"] if name == "best" else [name]:
             path = self.checkpoints / f"{candidate}.ckpt"
             if path.is_file():
                 return path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from genlab import ranks
 from genlab.build import build, trust
 from genlab.checkpoint import Loaded, load
-from genlab.errors import ConfigError, nearest
+from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.models.base import Decodes, Encodes, Samples
 from genlab.noise import Noise
 from genlab.pictures import save_picture
@@ -40,18 +40,32 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
         task = options["task"]
         if task not in TASKS:
             raise ConfigError("task", task, f"no such task; there are {', '.join(TASKS)}", nearest(task, TASKS))
-        samples, labels, columns = TASKS[task](loaded, seeds, options, device)
+        made = TASKS[task](loaded, seeds, options, device)
     if not ranks.first():
         return 0
-    folder.mkdir(parents=True, exist_ok=True)
-    name = "grid" if task == "grid" else task
-    save_picture(samples, loaded.spec, folder / f"{name}.png", columns)
-    with atomic(folder / "samples.npz") as partial, open(partial, "wb") as file:
-        arrays = {"samples": samples.numpy(), "seeds": np.asarray(seeds)}
-        np.savez_compressed(file, **arrays, **({} if labels is None else {"labels": labels.numpy()}))
-    result = {"picture": str(folder / f"{name}.png"), "samples": str(folder / "samples.npz"), "n": len(samples), "step": loaded.step}
-    print(json.dumps(result) if as_json else f"{len(samples)} samples of step {loaded.step}: {result['picture']}  {result['samples']}")
+    picture, numbers = folder / f"{task}.png", folder / "samples.npz"
+    try:
+        save_picture(made.x, loaded.spec, picture, made.columns)
+        with atomic(numbers) as partial, open(partial, "wb") as file:
+            arrays: dict[str, Any] = {"samples": made.x.numpy(), "seeds": np.asarray(seeds)}
+            arrays |= {} if made.labels is None else {"labels": made.labels.numpy()}
+            np.savez_compressed(file, **arrays)
+    except OSError as error:
+        raise GenlabError(f"{folder}: cannot write there: {error.strerror or error}") from None
+    if as_json:
+        about = {"picture": str(picture), "samples": str(numbers), "n": len(made.x), "step": loaded.step}
+        print(json.dumps(about))
+    else:
+        print(f"{len(made.x)} samples of step {loaded.step}: {picture}  {numbers}")
     return 0
+
+
+class Made(NamedTuple):
+    """What a task made: examples in data space, their labels, and how many stand in a row of the picture."""
+
+    x: Tensor
+    labels: Tensor | None = None
+    columns: int | None = None
 
 
 def locate(options: Mapping[str, Any]) -> tuple[Path, Path]:
@@ -123,21 +137,22 @@ def class_labels(spec: Spec, y: Any, count: int) -> Tensor | None:
         elif name.isdigit() and int(name) < len(spec.classes):
             numbers.append(int(name))
         else:
-            raise ConfigError("y", y, f"the classes are {', '.join(spec.classes) or 'none'}", nearest(name, spec.classes))
+            reason = f"the classes are {', '.join(spec.classes) or 'none'}"
+            raise ConfigError("y", y, reason, nearest(name, spec.classes))
     return torch.tensor([numbers[index % len(numbers)] for index in range(count)])
 
 
-def grid(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> tuple[Tensor, Tensor | None, int | None]:
+def grid(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> Made:
     """Samples, in rows."""
     labels = None
     if getattr(loaded.model, "conditional", False):
         labels = class_labels(loaded.spec, options.get("y"), len(seeds))
     elif options.get("y") is not None:
         raise ConfigError("y", options["y"], f"{type(loaded.model).__name__} of this run is not class-conditional")
-    return generate(loaded.model, seeds, labels, options["temperature"], device), labels, None
+    return Made(generate(loaded.model, seeds, labels, options["temperature"], device), labels)
 
 
-def interpolate(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> tuple[Tensor, Tensor | None, int | None]:
+def interpolate(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> Made:
     """Rows of ten: from the code of one seed to that of the next along a great circle.
 
     sin((1 - t) w) / sin(w) z1 + sin(t w) / sin(w) z2, w the angle between them (White 2016, arXiv 1609.04468): the
@@ -156,10 +171,10 @@ def interpolate(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], de
         t = torch.linspace(0, 1, steps, device=codes.device)[:, None]
         rows.append((torch.sin((1 - t) * angle) * one + torch.sin(t * angle) * two) / torch.sin(angle))
     with torch.no_grad():
-        return torch.cat([model.decode(row).cpu() for row in rows]), None, steps
+        return Made(torch.cat([model.decode(row).cpu() for row in rows]), columns=steps)
 
 
-def reconstruct(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> tuple[Tensor, Tensor | None, int | None]:
+def reconstruct(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> Made:
     """Pairs of rows: test examples, and what is left of them after encoding and decoding. A seed is an index."""
     if not isinstance(loaded.model, Encodes):
         raise ConfigError("task", "reconstruct", f"{type(loaded.model).__name__} does not encode")
@@ -171,7 +186,7 @@ def reconstruct(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], de
     with torch.no_grad():
         back = torch.cat([loaded.model.decode(loaded.model.encode(part.to(device))).cpu() for part in x.split(CHUNK)])
     pairs = [torch.cat([a, b]) for a, b in zip(x.split(columns), back.split(columns), strict=True) if len(a) == columns]
-    return torch.cat(pairs), None, columns
+    return Made(torch.cat(pairs), columns=columns)
 
 
 TASKS = {"grid": grid, "interpolate": interpolate, "reconstruct": reconstruct}

@@ -1,4 +1,4 @@
-"""``genlab train run=<folder>``: train the model that a run folder describes, from its last checkpoint if it has one."""
+"""``genlab train run=<folder>``: train what a run folder describes, from its last checkpoint if it has one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning import Trainer
@@ -24,7 +24,7 @@ from genlab.noise import Noise
 from genlab.pictures import save_picture
 from genlab.run import Run
 from genlab.spec import Spec
-from genlab.training.callbacks import Keep, Log, Pictures, Progress, Stop, Validate
+from genlab.training.callbacks import Beside, Keep, Log, Pictures, Progress, Stop, Validate
 from genlab.training.meter import NotFiniteError
 from genlab.training.module import Module, reseed
 from genlab.training.settings import Settings
@@ -42,7 +42,8 @@ def main(folder: str | Path) -> int:
     run = Run(folder)
     quiet()
     with alone(run):
-        module, trainer, stop = assemble(run)
+        training = assemble(run)
+        module, trainer = training.module, training.trainer
         last = run.checkpoints / "last.ckpt"
         if last.is_file() and checkpoint.read(last)["genlab"]["step"] >= module.steps:
             say(f"{run.path}: trained already, {module.steps} steps; give trainer.max_steps=... to go on")
@@ -56,9 +57,10 @@ def main(folder: str | Path) -> int:
         except BaseException as error:
             note(run, status="failed", error=" ".join(f"{type(error).__name__}: {error}".split()))
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise GenlabError(f"{error.filename or run.path}: cannot write: {error.strerror}; {resumable(last)}") from None
+                where = error.filename or run.path
+                raise GenlabError(f"{where}: cannot write: {error.strerror}; {resumable(last)}") from None
             raise
-        return finish(run, module, stop) if trainer.is_global_zero else 0
+        return finish(run, training) if trainer.is_global_zero else 0
 
 
 def resumable(last: Path) -> str:
@@ -66,7 +68,16 @@ def resumable(last: Path) -> str:
     return f"the last good checkpoint is {last}" if last.is_file() else "there is no checkpoint yet"
 
 
-def assemble(run: Run) -> tuple[Module, Trainer, Stop]:
+class Training(NamedTuple):
+    """All that takes part in one training."""
+
+    module: Module
+    trainer: Trainer
+    stop: Stop
+    validate: Validate
+
+
+def assemble(run: Run) -> Training:
     """The LightningModule with its model and batches, and the Trainer, that a run's config describes."""
     config = run.config
     settings: Settings = build(config["trainer"])
@@ -92,6 +103,7 @@ def assemble(run: Run) -> tuple[Module, Trainer, Stop]:
     dimensions = data.spec.dimensions if data.spec.levels else None
     validate = Validate(held_out, every, settings.patience, log, dimensions)
     pictures = Pictures(run, settings.sample_every or max(1, steps // 20), lambda m, path: draw(m, data.spec, path))
+    keep = Keep(run, settings.checkpoint_every, validate)
     trainer = Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
@@ -102,16 +114,17 @@ def assemble(run: Run) -> tuple[Module, Trainer, Stop]:
         max_epochs=-1,
         deterministic=settings.deterministic or None,
         logger=loggers(run),
-        callbacks=[log, validate, pictures, stop, Progress(log, title(config)), Keep(run, settings.checkpoint_every, validate)],
+        callbacks=[Beside([log, validate, pictures, stop, Progress(log, title(config)), keep])],
         plugins=[AtomicIO()],
         enable_progress_bar=False,
         enable_model_summary=False,
+        enable_checkpointing=False,
         limit_val_batches=0,
         num_sanity_val_steps=0,
         log_every_n_steps=settings.log_every,
         default_root_dir=run.path,
     )
-    return module, trainer, stop
+    return Training(module, trainer, stop, validate)
 
 
 def build_module(config: Mapping[str, Any], spec: Spec, settings: Settings, steps: int) -> Module:
@@ -136,23 +149,23 @@ def build_module(config: Mapping[str, Any], spec: Spec, settings: Settings, step
     )
 
 
-def finish(run: Run, module: Module, stop: Stop) -> int:
+def finish(run: Run, training: Training) -> int:
     """The last picture, the status, and what to type next."""
+    module, validated = training.module, training.validate
     step = module.global_step
-    if stop.signal is not None:
+    if training.stop.signal is not None:
         run.note(status="interrupted", step=step)
         say(f"stopped after step {step}, saved; go on with: genlab train run={shown(run)}")
         return 130
     with module.averaged() as model:
         draw(model, module.spec, run.samples / "final.png")
-    validated = next(callback for callback in module.trainer.callbacks if isinstance(callback, Validate))  # type: ignore
     run.note(status="done", step=step, best=validated.best, best_step=validated.best_step)
     say(f"done, {step} steps: {shown(run)}/samples/final.png")
     say(f"genlab sample run={shown(run)}    genlab eval run={shown(run)}")
     return 0
 
 
-def draw(model: nn.Module, spec: Spec, path: Path) -> None:
+def draw(model: Any, spec: Spec, path: Path) -> None:
     """A picture of samples of fixed seeds."""
     device = next(model.parameters()).device
     count = PICTURED if spec.kind == "image" else 2000
@@ -219,7 +232,7 @@ def describe(config: Mapping[str, Any]) -> dict[str, Any]:
             name: sum(parameter.numel() for part in modules for parameter in part.parameters())
             for name, modules in module.take_players().items()
         },
-        "budget": f"{steps} steps of {settings.batch_size} = {steps * settings.batch_size / max(1, len(train.x)):.1f} epochs",
+        "budget": f"{steps} steps of {settings.batch_size}, {steps * settings.batch_size / len(train.x):.1f} epochs",
         "device": f"{device}, precision {settings.precision}",
     }
 

@@ -49,17 +49,17 @@ class Death(BaseException):
 def test_a_killed_run_goes_on_to_the_weights_and_the_log_of_an_undisturbed_one(model, tmp_path, monkeypatch):
     undisturbed, killed = (make(tmp_path / name, *model, "trainer.max_steps=34") for name in "ab")
     assert train.main(undisturbed.path) == 0
-    keep = Keep.on_train_batch_end
+    keep = Keep.after
 
-    def dying(self, trainer, module, *rest):
-        if module.global_step == 27:
+    def dying(self, trainer, module, step):
+        if step == 27:
             raise Death
-        keep(self, trainer, module, *rest)
+        keep(self, trainer, module, step)
 
-    monkeypatch.setattr(Keep, "on_train_batch_end", dying)
+    monkeypatch.setattr(Keep, "after", dying)
     with pytest.raises(Death):
         train.main(killed.path)
-    monkeypatch.setattr(Keep, "on_train_batch_end", keep)
+    monkeypatch.setattr(Keep, "after", keep)
     assert checkpoint.read(killed.checkpoint("last"))["genlab"]["step"] == 20
     assert train.main(killed.path) == 0
     assert equal(weights(undisturbed), weights(killed))
@@ -102,7 +102,8 @@ def test_a_step_is_one_generator_update(tmp_path):
 
 def test_accumulating_parts_of_a_batch_gives_the_gradient_of_the_whole(tmp_path):
     runs = [
-        make(tmp_path / parts, *FLOW, "trainer.max_steps=5", f"trainer.accumulate_grad_batches={parts}") for parts in "14"
+        make(tmp_path / parts, *FLOW, "trainer.max_steps=5", f"trainer.accumulate_grad_batches={parts}")
+        for parts in "14"
     ]
     for run in runs:
         train.main(run.path)
@@ -124,7 +125,9 @@ def test_a_loss_that_is_no_number_stops_with_step_part_and_checkpoint(tmp_path, 
         objective(self, name, poisoned, parts)
 
     monkeypatch.setattr(train.Module, "update", spoilt)
-    with pytest.raises(NotFiniteError, match=r"step 23: .* is nan; training stopped; the last good checkpoint is .*last"):
+    with pytest.raises(
+        NotFiniteError, match=r"step 23: .* is nan; training stopped; the last good checkpoint is .*last"
+    ):
         train.main(run.path)
     assert all(torch.isfinite(value).all() for value in weights(run).values())
     assert checkpoint.read(run.checkpoint("last"))["genlab"]["step"] == 20

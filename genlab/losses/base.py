@@ -21,4 +21,6 @@ class AdversarialLoss(Protocol):
 class Objective(Protocol):
     """A likelihood objective: a scalar to minimise, in nats per example, and named detached parts to be logged."""
 
-    def __call__(self, model: nn.Module, batch: Mapping[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]: ...
+    def __call__(
+        self, model: nn.Module, batch: Mapping[str, Tensor], step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]: ...

@@ -19,7 +19,7 @@ class Penalty:
         """Called once for each of the critic's modules, before training and after loading alike."""
 
     def term(self, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor | None:
-        """A scalar added to the critic's loss, from examples as the critic sees them, (B, ...); None where there is none."""
+        """A scalar added to the critic's loss, from examples as the critic sees them, (B, ...), or None."""
         return None
 
     def project(self, critic: nn.Module) -> None:

@@ -46,6 +46,7 @@ class Adversarial(Module):
         super().__init__(model, spec, optimizer, settings, config, steps)
         if not isinstance(model, Game):
             raise ConfigError("training", type(self).__name__, f"{type(model).__name__} is no game")
+        self.game: Game = model
         self.loss, self.penalty, self.critic_steps = loss, penalty, critic_steps
         self.options = players or {}
         names = list(model.players())
@@ -55,7 +56,7 @@ class Adversarial(Module):
                 raise ConfigError(f"training.players.{name}", self.options[name], f"the players are {', '.join(names)}")
 
     def take_players(self) -> dict[str, list[nn.Module]]:
-        return self.model.players()
+        return self.game.players()
 
     def optimizer_options(self, player: str) -> dict[str, Any]:
         return self.options.get(player, {})
@@ -77,4 +78,4 @@ class Adversarial(Module):
     def _turn(self, name: str, batch: dict[str, Tensor], penalty: Penalty | None) -> None:
         parts = self.settings.accumulate_grad_batches
         pieces = iter(self.split_batch(batch, parts))
-        self.update(name, lambda: self.model.turn(name, next(pieces), self.loss, penalty), parts)
+        self.update(name, lambda: self.game.turn(name, next(pieces), self.loss, penalty), parts)

@@ -21,8 +21,8 @@ class Average:
     def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float):
         self.decay = decay
         self.names = list(parameters)
-        self.parameters = list(parameters.values())
-        self.values = [parameter.detach().clone() for parameter in self.parameters]
+        self.parameters: list[Tensor] = list(parameters.values())
+        self.values: list[Tensor] = [parameter.detach().clone() for parameter in self.parameters]
 
     @torch.no_grad()
     def update(self, step: int) -> None:

@@ -1,7 +1,8 @@
 """What happens beside the training step: the log, validation, checkpoints, pictures, progress, and an orderly stop.
 
-They run in the order of ``callbacks``: the log first, so that a loss that is not finite stops the run before a
-checkpoint could be made of it; checkpoints last, so that each holds what validation found.
+All of it is one callback of Lightning's, since each costs every hook of every step a few microseconds; it takes its
+parts in their order: the log first, so that a loss that is not finite stops the run before a checkpoint could be made
+of it; checkpoints last, so that each holds what validation found.
 """
 
 from __future__ import annotations
@@ -9,11 +10,10 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.callbacks import Checkpoint
 
 from genlab.data.base import Examples
 from genlab.run import Run
@@ -22,19 +22,59 @@ from genlab.training.meter import NotFiniteError
 from genlab.training.module import Module, validation_batches
 
 
-class Log(Callback):
+class Part:
+    """One thing that happens beside the step."""
+
+    def start(self, trainer: Trainer, module: Module) -> None:
+        """Before the first step, when a checkpoint has been restored."""
+
+    def after(self, trainer: Trainer, module: Module, step: int) -> None:
+        """After step ``step``, on every rank."""
+
+    def end(self) -> None:
+        """When training ends, however it does."""
+
+
+class Beside(Callback):
+    """All parts, in their order."""
+
+    def __init__(self, parts: Sequence[Part]):
+        self.parts = parts
+
+    def on_train_start(self, trainer: Trainer, module: Module) -> None:  # type: ignore[override]
+        for part in self.parts:
+            part.start(trainer, module)
+
+    def on_train_batch_end(self, trainer: Trainer, module: Module, *_: Any) -> None:  # type: ignore[override]
+        step = module.global_step
+        for part in self.parts:
+            part.after(trainer, module, step)
+
+    def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:  # type: ignore[override]
+        for part in self.parts:
+            part.end()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {type(part).__name__: part.state_dict() for part in self.parts if isinstance(part, Validate)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for part in self.parts:
+            if isinstance(part, Validate):
+                part.load_state_dict(state[type(part).__name__])
+
+
+class Log(Part):
     """Means of the losses' parts, every ``log_every`` steps, into metrics.csv and the loggers."""
 
     def __init__(self, run: Run):
         self.run = run
         self.latest: dict[str, float] = {}
 
-    def on_train_start(self, trainer: Trainer, module: Module) -> None:  # type: ignore[override]
+    def start(self, trainer: Trainer, module: Module) -> None:
         self.journal = Journal(self.run.path / "metrics.csv", module.global_step) if trainer.is_global_zero else None
         self._mark = (time.monotonic(), module.global_step)
 
-    def on_train_batch_end(self, trainer: Trainer, module: Module, *_: Any) -> None:  # type: ignore[override]
-        step = module.global_step
+    def after(self, trainer: Trainer, module: Module, step: int) -> None:
         if step % module.settings.log_every == 0 or step == module.steps:
             values = module.meter.flush()
             now, (then, before) = time.monotonic(), self._mark
@@ -52,7 +92,7 @@ class Log(Callback):
                 logger.log_metrics(values, step)
 
 
-class Validate(Callback):
+class Validate(Part):
     """Negative log-likelihood of the validation split, and a stop when it no longer falls."""
 
     def __init__(self, examples: Examples, every: int, patience: int | None, log: Log, dimensions: int | None):
@@ -63,8 +103,7 @@ class Validate(Callback):
         self.latest: float | None = None
         self.since = 0
 
-    def on_train_batch_end(self, trainer: Trainer, module: Module, *_: Any) -> None:  # type: ignore[override]
-        step = module.global_step
+    def after(self, trainer: Trainer, module: Module, step: int) -> None:
         if len(self.examples.x) == 0 or (step % self.every and step != module.steps):
             return
         size = min(module.settings.batch_size, 256)
@@ -91,14 +130,13 @@ class Validate(Callback):
         self.best, self.best_step, self.since = state["best"], state["best_step"], state["since"]
 
 
-class Keep(Checkpoint):
+class Keep(Part):
     """``last.ckpt`` every so many steps, at step 100 and at the end; ``best.ckpt`` whenever validation was best."""
 
     def __init__(self, run: Run, every: int, validate: Validate):
         self.run, self.every, self.validate = run, every, validate
 
-    def on_train_batch_end(self, trainer: Trainer, module: Module, *_: Any) -> None:  # type: ignore[override]
-        step = module.global_step
+    def after(self, trainer: Trainer, module: Module, step: int) -> None:
         ends = step == module.steps or trainer.should_stop
         best = self.validate.latest is not None and self.validate.best_step == step
         if not (ends or best or step % self.every == 0 or step == 100):
@@ -112,14 +150,13 @@ class Keep(Checkpoint):
                 self.run.note(step=step)
 
 
-class Pictures(Callback):
+class Pictures(Part):
     """Samples of fixed latents, every so many steps."""
 
     def __init__(self, run: Run, every: int, draw: Callable[[Any, Any], None]):
         self.run, self.every, self.draw = run, every, draw
 
-    def on_train_batch_end(self, trainer: Trainer, module: Module, *_: Any) -> None:  # type: ignore[override]
-        step = module.global_step
+    def after(self, trainer: Trainer, module: Module, step: int) -> None:
         if trainer.is_global_zero and step % self.every == 0 and step != module.steps:
             path = self.run.samples / f"step_{step:07d}.png"
             with module.averaged() as model:
@@ -129,7 +166,7 @@ class Pictures(Callback):
                     logger.log_image("samples", [str(path)], step)
 
 
-class Stop(Callback):
+class Stop(Part):
     """Ctrl-C, a scheduler's SIGTERM and ``max_time`` end the run after the step that is under way, with a checkpoint.
 
     A second Ctrl-C ends it at once.
@@ -139,12 +176,12 @@ class Stop(Callback):
         self.seconds = seconds
         self.signal: int | None = None
 
-    def on_train_start(self, trainer: Trainer, module: Module) -> None:  # type: ignore[override]
+    def start(self, trainer: Trainer, module: Module) -> None:
         self._trainer = trainer
         self._start = time.monotonic()
         self._handlers = {number: signal.signal(number, self._caught) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def on_train_batch_end(self, trainer: Trainer, module: Module, *_: Any) -> None:  # type: ignore[override]
+    def after(self, trainer: Trainer, module: Module, step: int) -> None:
         if self.seconds is not None and time.monotonic() - self._start > self.seconds:
             trainer.should_stop = True
         if trainer.world_size > 1:  # all ranks stop after the same step
@@ -156,20 +193,20 @@ class Stop(Callback):
         self.signal = number
         self._trainer.should_stop = True
 
-    def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:  # type: ignore[override]
+    def end(self) -> None:
         for number, handler in getattr(self, "_handlers", {}).items():
             signal.signal(number, handler)
         self._handlers = {}
 
 
-class Progress(Callback):
+class Progress(Part):
     """One line: step, rate, losses and the time left; nothing when stderr is no terminal."""
 
     def __init__(self, log: Log, name: str):
         self.figures, self.name = log, name
         self._bar: Any = None
 
-    def on_train_start(self, trainer: Trainer, module: Module) -> None:  # type: ignore[override]
+    def start(self, trainer: Trainer, module: Module) -> None:
         if not (trainer.is_global_zero and sys.stderr.isatty()):
             return
         from rich.console import Console
@@ -189,7 +226,7 @@ class Progress(Callback):
         self._task = self._bar.add_task("", total=module.steps, completed=module.global_step, rate="", losses="")
         self._next = 0.0
 
-    def on_train_batch_end(self, trainer: Trainer, module: Module, *_: Any) -> None:  # type: ignore[override]
+    def after(self, trainer: Trainer, module: Module, step: int) -> None:
         if self._bar is None or time.monotonic() < self._next:
             return
         self._next = time.monotonic() + 0.2
@@ -197,13 +234,9 @@ class Progress(Callback):
         rate = latest.pop("steps_per_second", None)
         latest.pop("learning_rate", None)
         losses = " ".join(f"{name} {value:.4g}" for name, value in list(latest.items())[:4])
-        self._bar.update(
-            self._task, completed=module.global_step, rate=f"{rate:.1f}/s" if rate else "", losses=losses
-        )
+        self._bar.update(self._task, completed=step, rate=f"{rate:.1f}/s" if rate else "", losses=losses)
 
-    def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:  # type: ignore[override]
+    def end(self) -> None:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-
-

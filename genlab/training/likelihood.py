@@ -45,6 +45,6 @@ class Likelihood(Module):
         )
 
     def validation_nats(self, batch: Mapping[str, Tensor]) -> Tensor:
-        if isinstance(self.model, Density):
-            return -self.model.log_prob(batch["x"], batch.get("y"))
-        return -self.model.bound(batch["x"], batch.get("y"))
+        model: Any = self.model
+        score = model.log_prob if isinstance(model, Density) else model.bound
+        return -score(batch["x"], batch.get("y"))

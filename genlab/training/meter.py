@@ -1,6 +1,6 @@
 """Parts of the losses on their way to the log: kept on the device, brought over once every ``log_every`` steps."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -56,15 +56,15 @@ class Meter:
     def _brought(self) -> dict[str, list[float]]:
         """All parts as numbers, in one transfer for each kind of tensor."""
         flat = [value for values in self._parts.values() for value in values]
-        numbers: Iterable[float] = iter(torch.stack([v.detach().float() for v in flat]).tolist() if flat else ())
-        return {name: [next(iter_) for _ in values] for iter_ in [iter(numbers)] for name, values in self._parts.items()}
+        numbers = iter(torch.stack([value.detach().float() for value in flat]).tolist() if flat else [])
+        return {name: [next(numbers) for _ in values] for name, values in self._parts.items()}
 
-    def state_dict(self) -> dict[str, list[list[float]]]:
+    def state_dict(self) -> dict[str, tuple[list[int], list[float]]]:
         """What is kept, plain, so that a resumed run logs what an undisturbed one does."""
-        return {name: [self._steps[name], values] for name, values in self._brought().items()}  # type: ignore[misc]
+        return {name: (self._steps[name], values) for name, values in self._brought().items()}
 
-    def load_state_dict(self, state: Mapping[str, list[list[float]]], device: torch.device) -> None:
+    def load_state_dict(self, state: Mapping[str, tuple[list[int], list[float]]], device: torch.device) -> None:
         """The inverse of ``state_dict``."""
         for name, (steps, values) in state.items():
-            self._steps[name] = [int(step) for step in steps]
+            self._steps[name] = list(steps)
             self._parts[name] = list(torch.tensor(values, device=device).unbind())

@@ -108,8 +108,14 @@ class Module(LightningModule):
 
     def on_fit_start(self) -> None:
         players = list(self._players.values())
-        self._closing = players[-1].name
-        self._frozen = {p.name: [q for other in players if other is not p for q in other.parameters] for p in players}
+        self._closing = players[-1]
+        self._frozen = {
+            p.name: [q for other in players if other is not p for q in other.parameters if q.requires_grad]
+            for p in players
+        }
+        self._scaled = self.settings.precision == "16-mixed"
+        # Lightning's way round by every callback's hooks is needed only where ranks or a gradient scaler take part.
+        self._backward = self.manual_backward if self._scaled or self.trainer.world_size > 1 else Tensor.backward
         if self.settings.ema is not None:
             closing = {id(parameter) for parameter in players[-1].parameters}
             named = {name: p for name, p in self.model.named_parameters() if id(p) in closing}
@@ -124,37 +130,47 @@ class Module(LightningModule):
     def training_step(self, batch: dict[str, Tensor], index: int) -> None:
         step = self.global_step
         reseed(self.config["seed"], step, self.global_rank)
-        self._rate_factor = self.rate_factor(step)
         self.take_step(batch)
         if self._average is not None:
             self._average.update(step + 1)
 
     def update(self, name: str, loss: Callable[[], tuple[Tensor, dict[str, Tensor]]], parts: int = 1) -> None:
         """One player's turn: the gradient of ``loss`` (called ``parts`` times, the mean taken), clipped, and a step."""
-        player = self._players[name]
-        optimizer = self.optimizers()
-        optimizer = optimizer if len(self._players) == 1 else optimizer[list(self._players).index(name)]
+        player, factor = self._players[name], self.rate_factor(self.global_step)
         for parameter in self._frozen[name]:
             parameter.requires_grad_(False)
         for _ in range(parts):
             value, logged = loss()
-            self.manual_backward(value / parts if parts > 1 else value)
+            self._backward(value / parts if parts > 1 else value)
             self.meter.add(self.global_step + 1, logged, self._prefix[name])
         for parameter in self._frozen[name]:
             parameter.requires_grad_(True)
         for group, rate in zip(player.optimizer.param_groups, player.rates, strict=True):
-            group["lr"] = rate * self._rate_factor
-        if name != self._closing:  # Lightning counts optimizer steps; a step of ours is the closing player's
+            group["lr"] = rate * factor
+        self._step(player)
+        player.optimizer.zero_grad()
+
+    def _step(self, player: Player) -> None:
+        """An optimizer step. Lightning counts those that go through it, and a step of ours is the closing player's."""
+        counted = player is self._closing
+        if not counted and not self._scaled:
+            self._clip(player)
+            player.optimizer.step()
+            return
+        optimizer: Any = self.optimizers()
+        optimizer = optimizer[list(self._players.values()).index(player)] if len(self._players) > 1 else optimizer
+        if not counted:
             optimizer._on_before_step = optimizer._on_after_step = _nothing
         optimizer.step()
-        optimizer.zero_grad()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip, after a gradient scaler has undone its scaling."""
+        """Clip, now that a gradient scaler has undone its scaling."""
+        self._clip(next(player for player in self._players.values() if player.optimizer is optimizer))
+
+    def _clip(self, player: Player) -> None:
         if self.settings.gradient_clip_val is not None:
-            name, player = next(item for item in self._players.items() if item[1].optimizer is optimizer)
             norm = nn.utils.clip_grad_norm_(player.parameters, self.settings.gradient_clip_val)
-            self.meter.add(self.global_step + 1, {"gradient_norm": norm}, self._prefix[name])
+            self.meter.add(self.global_step + 1, {"gradient_norm": norm}, self._prefix[player.name])
 
     def rate_factor(self, step: int) -> float:
         """What the learning rates are multiplied with at ``step`` (from 0)."""
