@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed while running, 2 command line or config wrong, 130 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 
 from genlab import __version__
 from genlab.errors import ConfigError, ConfigErrors, GenlabError, nearest
-from genlab.verbs import HYDRA_FLAGS, HYDRA_VALUES, VERBS, overview
+from genlab.verbs import HYDRA_FLAGS, HYDRA_VALUES, SHOWN, VERBS, overview
 
 
 class Line(NamedTuple):
@@ -139,6 +140,8 @@ def take_apart(verb: str, arguments: list[str]) -> Line:
             value = value if equals else next(rest, "")
             if not value:
                 raise UsageError(f"{flag}: it needs a value")
+            if flag in ("--cfg", "-c") and value not in SHOWN:
+                raise UsageError(f"{flag}={value}: there are {', '.join(SHOWN)}")
             if flag in ("--config-dir", "-cd"):
                 line.folders.append(value)
             else:
@@ -163,13 +166,17 @@ def train(verb: str, line: Line) -> int:
     if resumed:
         return resume(resumed, line)
     from genlab import config, validate
+    from genlab.words import quoted
 
     asked = {flag.partition("=")[0] for flag in line.hydra}
     shows = asked & {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
-    if shows:  # Hydra answers; a config to be looked at need not be right
-        config.train([*line.words, *config.search_path(line.words, line.folders)], line.hydra)
-        return 0
     multirun = bool(asked & {"-m", "--multirun"})
+    if shows:  # Hydra answers; a config to be looked at need not be right
+        words = list(map(quoted, line.words))
+        with contextlib.suppress(GenlabError):
+            words = validate.check(line.words, line.folders, multirun=multirun).overrides
+        config.train([*words, *config.search_path(line.words, line.folders)], line.hydra)
+        return 0
     checked = validate.check(line.words, line.folders, multirun=multirun)
     admit(checked.plugins)
     if "--dry-run" in line.flags:

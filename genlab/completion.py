@@ -40,7 +40,7 @@ def script(shell: str) -> str:
     if shell not in SCRIPTS:
         hint = nearest(shell, SCRIPTS)
         mended = f"; did you mean '{hint}'?" if hint else ""
-        raise cli.UsageError(f"completion {shell}: there are bash, zsh and fish{mended}")
+        raise cli.UsageError(f"{f'completion {shell}'.strip()}: there are bash, zsh and fish{mended}")
     return SCRIPTS[shell]
 
 

@@ -18,6 +18,21 @@ from genlab.signatures import Signature, signature
 
 Config = Mapping[str, Any]
 
+LEAST = {
+    "seed": 0,
+    "trainer.batch_size": 1,
+    "trainer.max_steps": 1,
+    "trainer.accumulate_grad_batches": 1,
+    "trainer.warmup": 0,
+    "trainer.num_nodes": 1,
+    "trainer.log_every": 1,
+    "trainer.validate_every": 1,
+    "trainer.checkpoint_every": 1,
+    "trainer.sample_every": 1,
+    "trainer.patience": 1,
+}
+POSITIVE = ("optimizer.lr", "trainer.max_epochs", "trainer.gradient_clip_val")
+
 
 def contradictions(config: Config) -> Iterator[ConfigError]:
     """All contradictions in a config."""
@@ -37,6 +52,8 @@ def look(config: Config, key: str) -> Any:
         node = node.get(part) if isinstance(node, Mapping) else None
     if not isinstance(node, Mapping):
         return None
+    if not path:
+        return node.get(name)
     known = signature(str(node.get("_target_", "")))
     return node.get(name, known.default(name) if known else None)
 
@@ -116,8 +133,28 @@ def patience(config: Config) -> Iterator[ConfigError]:
 def warm_up(config: Config) -> Iterator[ConfigError]:
     """A learning rate that never arrives."""
     rise, budget = look(config, "trainer.warmup"), look(config, "trainer.max_steps")
-    if isinstance(rise, int) and isinstance(budget, int) and rise > budget:
+    if isinstance(rise, int) and isinstance(budget, int) and 0 < budget < rise:
         yield ConfigError("trainer.warmup", rise, f"longer than the run: trainer.max_steps={budget}")
+
+
+def ranges(config: Config) -> Iterator[ConfigError]:
+    """Counts that are too small, and rates that are not positive."""
+    for key, least in LEAST.items():
+        value = look(config, key)
+        if is_number(value) and value < least:
+            yield ConfigError(key, value, f"must be at least {least}")
+    for key in POSITIVE:
+        value = look(config, key)
+        if is_number(value) and not 0 < value < float("inf"):
+            yield ConfigError(key, value, "must be a positive number")
+    average = look(config, "trainer.ema")
+    if is_number(average) and not 0 <= average < 1:
+        yield ConfigError("trainer.ema", average, "must be at least 0 and below 1, or null")
+
+
+def is_number(value: Any) -> bool:
+    """Is it one? Other values are mistakes of type."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def own_requirements(config: Config) -> Iterator[ConfigError]:
@@ -159,5 +196,6 @@ RULES: tuple[Callable[[Config], Iterator[ConfigError]], ...] = (
     output_distribution,
     patience,
     warm_up,
+    ranges,
     own_requirements,
 )

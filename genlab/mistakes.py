@@ -14,7 +14,7 @@ from genlab import build
 from genlab.contradictions import contradictions, nodes
 from genlab.errors import ConfigError, ConfigErrors, nearest
 from genlab.fits import admitted_words, fits, spell
-from genlab.signatures import Argument, locate, names, signature
+from genlab.signatures import Argument, locate, names, parsed, signature
 
 
 @dataclass
@@ -37,8 +37,16 @@ class Problems:
             raise ConfigErrors(list(self.found.values()))
 
 
+BARE = {"seed": "int", "compile": "bool", "plugins": "list[str]", "init_from": "str | None"}
+"""Types of the keys that belong to no group."""
+
+
 def mistakes(whole: Mapping[str, Any]) -> Iterator[ConfigError]:
     """Targets, keys, types and contradictions of a composed config."""
+    for key, takes in BARE.items():
+        argument = Argument(key, parsed(takes), None, "")
+        if key in whole and not may_be(argument, whole[key]):
+            yield wrong_type(key, whole[key], argument)
     for key, node in nodes({name: value for name, value in whole.items() if name != "choices"}):
         yield from check_node(key, node)
     yield from contradictions(whole)

@@ -98,6 +98,7 @@ genlab list model=wgan_gp                        equation, reference, recipe and
 # Hydra's flags: of one word, and those that take a value.
 HYDRA_FLAGS = ("--hydra-help", "--resolve", "--run", "-r", "--multirun", "-m", "--shell-completion", "-sc")
 HYDRA_VALUES = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn")
+SHOWN = ("job", "hydra", "all")  # what --cfg may print
 
 
 def overview() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,8 @@ from genlab.errors import ConfigError, nearest
 from genlab.mistakes import Problems
 
 SINGULAR = {"data": "data set"}
+FOREIGN = re.compile(r"[^\x00-\x7f]|~")
+PLAIN = re.compile(r"[\w~/.@%+: -]+")
 
 
 @dataclass(frozen=True)
@@ -42,20 +45,31 @@ class Word:
         return f"{self.prefix}{self.key}{'@' + self.package if self.package else ''}={value}"
 
 
+def quoted(text: str) -> str:
+    """An override whose value has letters or a ~ that Hydra's grammar lacks, as in a path, with its value quoted."""
+    key, equals, value = text.partition("=")
+    return f"{key}='{value}'" if equals and FOREIGN.search(value) and PLAIN.fullmatch(value) else text
+
+
 def read(typed: Sequence[str], folders: Sequence[str], problems: Problems) -> list[Word]:
     """Overrides taken apart; what Hydra's grammar refuses is a problem."""
     parser, known, words = OverridesParser.create(), groups(folders), []
-    for text in typed:
+    for text in map(quoted, typed):
         key, equals, value = text.partition("=")
         try:
-            if not equals and not text.startswith("~"):
+            if not key or (not equals and not text.startswith("~")):
                 raise ValueError
             parsed = parser.parse_override(text)
         except (HydraException, ValueError):
-            reason = "cannot be read" if equals else "write key=value"
-            if equals and value[:1] not in "'\"[{":
+            reason = "cannot be read" if equals and key else "write key=value"
+            if equals and key and value[:1] not in "'\"[{":
                 reason += f"; if it is text, quote it: \"{key}='{value}'\""
-            problems.add(ConfigError(key, value, reason, "" if equals else nearest(key, known), "command line"))
+            near = "" if equals else nearest(key, [name for name in known if name != key])
+            problems.add(ConfigError(key, value, reason, near, "command line"))
+            continue
+        name = parsed.key_or_group
+        if equals and not value.strip() and name not in known:
+            problems.add(ConfigError(key, "", "no value; null and '' are values", "", "command line"))
             continue
         prefix = "~" if parsed.is_delete() else "++" if parsed.is_force_add() else "+" if parsed.is_add() else ""
         if parsed.is_discrete_sweep():
@@ -64,7 +78,6 @@ def read(typed: Sequence[str], folders: Sequence[str], problems: Problems) -> li
             values = ("",)
         else:
             values = (parsed.get_value_string(),)
-        name = parsed.key_or_group
         words.append(Word(prefix, name, parsed.package or "", values, text.removeprefix(prefix), name in known))
     return words
 

@@ -104,6 +104,30 @@ def test_every_job_of_a_sweep_is_checked():
 def test_what_cannot_be_read_is_told():
     assert "key=value" in problems(*PLAIN, "seed")["seed"].reason
     assert "read" in problems(*PLAIN, "seed=a)b")["seed"].reason
+    assert "key=value" in problems(*PLAIN, "=5")[""].reason
+    assert "no value" in problems(*PLAIN, "seed=")["seed"].reason
+
+
+def test_paths_with_letters_that_hydra_does_not_know_need_no_quotes():
+    checked = validate.check([*PLAIN, "data.root=~/bücher/x y"])
+    assert checked.config["data"]["root"] == "~/bücher/x y"
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "seed=abc",
+        "seed=-1",
+        "compile=1",
+        "init_from=[1]",
+        "trainer.max_steps=0",
+        "trainer.batch_size=0",
+        "trainer.ema=1",
+    ]
+    + ["optimizer.lr=0", "trainer.gradient_clip_val=-1", "trainer.log_every=0"],
+)
+def test_values_that_cannot_be_are_refused(word):
+    assert list(problems(*PLAIN, word)) == [word.partition("=")[0]]
 
 
 @pytest.mark.parametrize(
