@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,41 +118,72 @@ def picks(path: Path, folders: Sequence[str] = ()) -> dict[str, str]:
 
 
 def options(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What can be set of a node: value or default, and what is admitted, by name."""
+    """What can be set of a node: value or default, and what is admitted, by name; of nested nodes too."""
     known = signature(str(node.get("_target_", "")))
     found = {}
     for name, argument in (known.arguments if known else {}).items():
         if not argument.required or name in node:
             value = node.get(name, literal(argument.default))
             found[name] = {"value": value, "takes": spell(argument.annotation)}
+            if isinstance(value, Mapping):
+                found |= {f"{name}.{inner}": option for inner, option in options(value).items()}
     return found
+
+
+def settled(node: Any, whole: Mapping[str, Any]) -> Any:
+    """A node with what its file itself refers to, ``${model.net}``, put in."""
+    if isinstance(node, Mapping):
+        return {key: settled(value, whole) for key, value in node.items()}
+    if not isinstance(node, str):
+        return node
+    return re.sub(r"\$\{(\w+)\.(\w+)\}", lambda found: str(whole.get(found[1], {}).get(found[2], found[0])), node)
+
+
+def flat(node: Any, key: str = "") -> dict[str, Any]:
+    """Dotted keys and their values, of a mapping in mappings."""
+    if not isinstance(node, Mapping):
+        return {key: node}
+    return {k: v for name, value in node.items() for k, v in flat(value, f"{key}.{name}" if key else name).items()}
 
 
 def describe(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, Any]:
     """The card of one option: everything that its file, its recipes and its target's source say."""
     path = file_of(group, option, folders)
-    content = read(path)
+    content = {key: value for base in based(group, option, folders) for key, value in read(base).items()}
     node = content.get(group) if "_target_" not in content else content
     about = entry(group, option, folders) | {"card": card(path), "picks": picks(path, folders), "file": str(path)}
     if isinstance(content.get("trainer"), dict):
         about["trainer"] = content["trainer"]
     if isinstance(node, Mapping):
         about["target"] = node.get("_target_")
-        about["options"] = {f"{group}.{name}": value for name, value in options(node).items()}
+        about["options"] = {f"{group}.{name}": value for name, value in options(settled(node, content)).items()}
     recipes = [name for name in groups(folders).get("recipe", []) if name.startswith(f"{option}/")]
     if group == "model" and recipes:
         known = groups(folders).get("data", [])
         about["recipes"] = {
-            name.partition("/")[2]: reached(name, folders) for name in recipes if name.partition("/")[2] in known
+            name.partition("/")[2]: {"card": reached(name, folders), "sets": changes(name, folders)}
+            for name in recipes
+            if name.partition("/")[2] in known
         }
     return about
 
 
+def based(group: str, option: str, folders: Sequence[str] = ()) -> list[Path]:
+    """The files of the options of its group that an option builds on, then its own."""
+    path = file_of(group, option, folders)
+    below = [name for name in read(path).get("defaults") or [] if isinstance(name, str) and name != "_self_"]
+    return [*(file for name in below for file in based(group, name, folders)), path]
+
+
 def reached(recipe: str, folders: Sequence[str] = ()) -> list[str]:
     """What a recipe, or the one that it builds on, says at its head."""
-    path = file_of("recipe", recipe, folders)
-    bases = [name for name in read(path).get("defaults") or [] if isinstance(name, str) and name != "_self_"]
-    return card(path) or [line for base in bases for line in reached(base, folders)]
+    return next(filter(None, map(card, reversed(based("recipe", recipe, folders)))), [])
+
+
+def changes(recipe: str, folders: Sequence[str] = ()) -> dict[str, Any]:
+    """What a recipe sets, by dotted key, after those that it builds on."""
+    parts = [flat(read(path)).items() for path in based("recipe", recipe, folders)]
+    return {key: value for part in parts for key, value in part if key != "defaults"}
 
 
 def plural(group: str) -> str:
@@ -214,6 +246,11 @@ def table(title: str, entries: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join([title, *(f"  {line}" for line in lines)])
 
 
+def typed(value: Any) -> str:
+    """A value as one would type it."""
+    return value if isinstance(value, str) and value else json.dumps(value, default=str, separators=(",", ":"))
+
+
 def card_text(about: Mapping[str, Any]) -> str:
     """The card as text."""
     family = f" ({about['family']})" if about.get("family") else ""
@@ -226,10 +263,17 @@ def card_text(about: Mapping[str, Any]) -> str:
         lines += ["", "options"]
         for name, option in about["options"].items():
             value = option["value"]
-            shown = value.get("_target_", value) if isinstance(value, Mapping) else json.dumps(value, default=str)
-            lines.append(f"  {name}={shown}   ({option['takes']})" if option["takes"] else f"  {name}={shown}")
+            shown = value.get("_target_", value) if isinstance(value, Mapping) else typed(value)
+            takes = "" if isinstance(value, Mapping) or not option["takes"] else f"   ({option['takes']})"
+            lines.append(f"  {name}={shown}{takes}")
     if about.get("recipes"):
-        lines += ["", "expected, and what each data set changes"]
-        for data, comment in about["recipes"].items():
-            lines += [f"  data={data}", *(f"    {line}" for line in comment)]
-    return "\n".join([*lines, "", f"file    {about['file']}", f"target  {about.get('target', '')}".rstrip()])
+        lines += ["", "recipes: what each data set changes, and the figures it reaches"]
+        alike: dict[str, list[str]] = {}
+        for data, recipe in about["recipes"].items():
+            sets = " ".join(f"{key}={typed(value)}" for key, value in recipe["sets"].items())
+            text = [*recipe["card"], *textwrap.wrap(sets, 116, break_long_words=False, break_on_hyphens=False)]
+            alike.setdefault("\n".join(f"    {line}" for line in text), []).append(data)
+        for told, names in alike.items():
+            lines += [f"  data={', '.join(names)}", told]
+    lines += ["", f"file    {about['file']}"]
+    return "\n".join([*lines, f"target  {about['target']}"] if about.get("target") else lines)

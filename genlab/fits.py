@@ -113,8 +113,8 @@ def spell(annotation: ast.expr | None) -> str:
 
 
 def joined(items: list[ast.expr]) -> str:
-    """Alternatives, each once."""
-    return " or ".join(dict.fromkeys(spell(item) for item in items))
+    """Alternatives, each once; a tensor is none that a config could give."""
+    return " or ".join(dict.fromkeys(spell(item) for item in items if last(item) != "Tensor"))
 
 
 def elements(inner: ast.expr) -> list[ast.expr]:

@@ -6,7 +6,20 @@ import sys
 
 import pytest
 
-from genlab.catalogue import PAPER, card, card_text, conf_folder, describe, entry, file_of, groups, main, picks, reached
+from genlab.catalogue import (
+    PAPER,
+    card,
+    card_text,
+    changes,
+    conf_folder,
+    describe,
+    entry,
+    file_of,
+    groups,
+    main,
+    picks,
+    reached,
+)
 from genlab.completion import candidates, script
 from genlab.errors import ConfigError
 
@@ -54,9 +67,10 @@ def test_a_card_shows_what_the_preset_picks_and_its_recipes(preset):
     assert all(line in text for line in card(file_of("model", preset)))
     for group, option in about["picks"].items():
         assert option in groups()[group] and f"{group}={option}" in text
-    for data, comment in about.get("recipes", {}).items():
-        assert data in groups()["data"] and f"data={data}" in text
-        assert all(line in text for line in comment)
+    for data, recipe in about.get("recipes", {}).items():
+        assert data in groups()["data"] and data in text
+        assert recipe["card"] and all(line in text for line in recipe["card"])
+        assert all(f"{key}=" in text for key in recipe["sets"])
 
 
 def test_a_recipe_without_words_of_its_own_has_those_it_builds_on(tmp_path):
@@ -64,6 +78,19 @@ def test_a_recipe_without_words_of_its_own_has_those_it_builds_on(tmp_path):
     (tmp_path / "recipe" / "mine" / "plane.yaml").write_text("# @package _global_\n# Reaches 0.3 nats\n")
     (tmp_path / "recipe" / "mine" / "moons.yaml").write_text("# @package _global_\ndefaults: [mine/plane]\n")
     assert reached("mine/moons", [str(tmp_path)]) == ["Reaches 0.3 nats"]
+
+
+def test_a_recipe_sets_what_it_builds_on_sets_and_its_own_after(tmp_path):
+    (tmp_path / "recipe" / "mine").mkdir(parents=True)
+    (tmp_path / "recipe" / "mine" / "plane.yaml").write_text("model: {a: {b: 1}, c: 2}\n")
+    (tmp_path / "recipe" / "mine" / "moons.yaml").write_text("defaults: [mine/plane]\nmodel: {c: 3}\n")
+    assert changes("mine/moons", [str(tmp_path)]) == {"model.a.b": 1, "model.c": 3}
+
+
+def test_options_of_nested_nodes_are_on_the_card():
+    about = describe("model", "wgan_gp")
+    assert about["options"]["model.generator"]["value"]["_target_"] == "genlab.models.gan.dcgan.Generator"
+    assert about["options"]["model.generator.width"]["value"] == 128
 
 
 def test_picks_follow_a_loss_to_its_penalty():

@@ -123,8 +123,9 @@ def test_paths_with_letters_that_hydra_does_not_know_need_no_quotes():
         "trainer.max_steps=0",
         "trainer.batch_size=0",
         "trainer.ema=1",
-    ]
-    + ["optimizer.lr=0", "trainer.gradient_clip_val=-1", "trainer.log_every=0"],
+        "trainer.gradient_clip_val=-1",
+        "optimizer.lr=0",
+    ],
 )
 def test_values_that_cannot_be_are_refused(word):
     assert list(problems(*PLAIN, word)) == [word.partition("=")[0]]
