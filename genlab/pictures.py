@@ -1,14 +1,15 @@
-"""The picture of examples that suits their kind."""
+"""The picture of examples, or of a density, that suits their kind."""
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from genlab.spec import Spec
 
 
-def save_picture(x: Tensor, spec: Spec, path: Path, columns: int | None = None) -> None:
-    """A grid of images, or a scatter of the first two dimensions of vectors, as a PNG at ``path``."""
+def save_picture(x: Tensor, spec: Spec, path: Path, columns: int | None = None, real: Tensor | None = None) -> None:
+    """A grid of images, or a scatter of the first two dimensions of vectors beside ``real`` ones, as a PNG."""
     if spec.kind == "image":
         from genlab.images import save_grid
 
@@ -16,4 +17,12 @@ def save_picture(x: Tensor, spec: Spec, path: Path, columns: int | None = None) 
     else:
         from genlab.plots import scatter
 
-        scatter(path, {"samples": x[:, :2]})
+        scatter(path, ({} if real is None else {"data": real[:2000, :2]}) | {"samples": x[:, :2]})
+
+
+def save_density(model: Any, x: Tensor, real: Tensor, path: Path) -> None:
+    """The density of a model of the plane over the frame of ``real`` data, beside its samples ``x`` and the data."""
+    from genlab.plots import density
+
+    device = next(model.parameters()).device
+    density(path, lambda points: model.log_prob(points.to(device)).cpu(), real, x)

@@ -15,9 +15,9 @@ from genlab import ranks
 from genlab.build import build, trust
 from genlab.checkpoint import Loaded, load
 from genlab.errors import ConfigError, GenlabError, nearest
-from genlab.models.base import Decodes, Encodes, Samples
+from genlab.models.base import Decodes, Density, Encodes, Samples
 from genlab.noise import Noise
-from genlab.pictures import save_picture
+from genlab.pictures import save_density, save_picture
 from genlab.run import Run, atomic
 from genlab.spec import Spec
 
@@ -45,7 +45,10 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
         return 0
     picture, numbers = folder / f"{task}.png", folder / "samples.npz"
     try:
-        save_picture(made.x, loaded.spec, picture, made.columns)
+        if made.density_of is None:
+            save_picture(made.x, loaded.spec, picture, made.columns)
+        else:
+            save_density(loaded.model, made.x, made.density_of, picture)
         with atomic(numbers) as partial, open(partial, "wb") as file:
             arrays: dict[str, Any] = {"samples": made.x.numpy(), "seeds": np.asarray(seeds)}
             arrays |= {} if made.labels is None else {"labels": made.labels.numpy()}
@@ -61,11 +64,15 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
 
 
 class Made(NamedTuple):
-    """What a task made: examples in data space, their labels, and how many stand in a row of the picture."""
+    """What a task made: examples in data space, their labels, and how many stand in a row of the picture.
+
+    With ``density_of``, real data, the picture is the model's density over their frame.
+    """
 
     x: Tensor
     labels: Tensor | None = None
     columns: int | None = None
+    density_of: Tensor | None = None
 
 
 def locate(options: Mapping[str, Any]) -> tuple[Path, Path]:
@@ -189,4 +196,14 @@ def reconstruct(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], de
     return Made(torch.cat(pairs), columns=columns)
 
 
-TASKS = {"grid": grid, "interpolate": interpolate, "reconstruct": reconstruct}
+def density(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> Made:
+    """Of a model of the plane: its density, samples and the test data."""
+    if not isinstance(loaded.model, Density) or loaded.spec.dimensions != 2:
+        reason = f"it takes an exact density in the plane, not {type(loaded.model).__name__} on {loaded.spec.kind} data"
+        raise ConfigError("task", "density", reason)
+    data = build(loaded.config["data"])
+    data.prepare()
+    return grid(loaded, seeds, options, device)._replace(density_of=data.split("test").x)
+
+
+TASKS = {"grid": grid, "interpolate": interpolate, "reconstruct": reconstruct, "density": density}

@@ -8,20 +8,21 @@ import fcntl
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning import Trainer
-from torch import nn
+from torch import Tensor, nn
 
 from genlab import checkpoint
 from genlab.build import build, later
 from genlab.data.batches import Batches
 from genlab.errors import ConfigError, GenlabError
+from genlab.models.base import Density
 from genlab.noise import Noise
-from genlab.pictures import save_picture
+from genlab.pictures import save_density, save_picture
 from genlab.run import Run
 from genlab.spec import Spec
 from genlab.training.callbacks import Beside, Keep, Log, Pictures, Progress, Stop, Validate
@@ -75,6 +76,7 @@ class Training(NamedTuple):
     trainer: Trainer
     stop: Stop
     validate: Validate
+    picture: Callable[[Any, Path], None]
 
 
 def assemble(run: Run) -> Training:
@@ -98,11 +100,15 @@ def assemble(run: Run) -> Training:
         device=module.device,
         start=module.global_step,
     )
+
+    def picture(model: Any, path: Path) -> None:
+        draw(model, data.spec, path, (held_out if len(held_out) else train).x[:5000])
+
     log, stop = Log(run), Stop(settings.seconds())
     every = settings.validate_every or max(1, len(train.x) // settings.batch_size, steps // 20)
     dimensions = data.spec.dimensions if data.spec.levels else None
     validate = Validate(held_out, every, settings.patience, log, dimensions)
-    pictures = Pictures(run, settings.sample_every or max(1, steps // 20), lambda m, path: draw(m, data.spec, path))
+    pictures = Pictures(run, settings.sample_every or max(1, steps // 20), picture)
     keep = Keep(run, settings.checkpoint_every, validate)
     trainer = Trainer(
         accelerator=settings.accelerator,
@@ -124,7 +130,7 @@ def assemble(run: Run) -> Training:
         log_every_n_steps=settings.log_every,
         default_root_dir=run.path,
     )
-    return Training(module, trainer, stop, validate)
+    return Training(module, trainer, stop, validate, picture)
 
 
 def build_module(config: Mapping[str, Any], spec: Spec, settings: Settings, steps: int) -> Module:
@@ -158,19 +164,23 @@ def finish(run: Run, training: Training) -> int:
         say(f"stopped after step {step}, saved; go on with: genlab train run={shown(run)}")
         return 130
     with module.averaged() as model:
-        draw(model, module.spec, run.samples / "final.png")
+        training.picture(model, run.samples / "final.png")
     run.note(status="done", step=step, best=validated.best, best_step=validated.best_step)
     say(f"done, {step} steps: {shown(run)}/samples/final.png")
     say(f"genlab sample run={shown(run)}    genlab eval run={shown(run)}")
     return 0
 
 
-def draw(model: Any, spec: Spec, path: Path) -> None:
-    """A picture of samples of fixed seeds."""
+def draw(model: Any, spec: Spec, path: Path, real: Tensor) -> None:
+    """A picture of samples of fixed seeds; in the plane, of the density and of ``real`` data too."""
     device = next(model.parameters()).device
     count = PICTURED if spec.kind == "image" else 2000
     y = torch.arange(count, device=device) % len(spec.classes) if getattr(model, "conditional", False) else None
-    save_picture(model.sample(Noise(range(count), device), y).cpu(), spec, path)
+    x = model.sample(Noise(range(count), device), y).cpu()
+    if spec.kind == "vector" and spec.dimensions == 2 and isinstance(model, Density):
+        save_density(model, x, real, path)
+    else:
+        save_picture(x, spec, path, real=real)
 
 
 def strategy(settings: Settings, module: Module) -> str:
