@@ -171,6 +171,8 @@ def train(verb: str, line: Line) -> int:
     asked = {flag.partition("=")[0] for flag in line.hydra}
     shows = asked & {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
     multirun = bool(asked & {"-m", "--multirun"})
+    if shows and multirun:
+        raise UsageError(f"{min(shows)}: shows one job; leave out --multirun")
     if shows:  # Hydra answers; a config to be looked at need not be right
         words = list(map(quoted, line.words))
         with contextlib.suppress(GenlabError):

@@ -112,7 +112,7 @@ def test_flags_are_found_anywhere():
 
 
 def test_a_flag_without_its_value_and_a_missing_config_dir(tmp_path):
-    for arguments in (["--cfg"], ["--config-dir", str(tmp_path / "none")]):
+    for arguments in (["--cfg"], ["--cfg", "jobb"], ["--config-dir", str(tmp_path / "none")]):
         with pytest.raises(cli.UsageError):
             cli.take_apart("train", arguments)
 
