@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from genlab import cli
 from genlab.catalogue import conf_folder, file_of, groups, options, picks, read
-from genlab.errors import GenlabError, nearest
+from genlab.errors import GenlabError, UsageError, nearest
+from genlab.verbs import VERBS
 
 SCRIPTS = {
     "bash": """_genlab() {
@@ -40,7 +40,7 @@ def script(shell: str) -> str:
     if shell not in SCRIPTS:
         hint = nearest(shell, SCRIPTS)
         mended = f"; did you mean '{hint}'?" if hint else ""
-        raise cli.UsageError(f"{f'completion {shell}'.strip()}: there are bash, zsh and fish{mended}")
+        raise UsageError(f"{f'completion {shell}'.strip()}: there are bash, zsh and fish{mended}")
     return SCRIPTS[shell]
 
 
@@ -53,8 +53,8 @@ def candidates(line: str) -> list[str]:
     last = words.pop() if words and not line.endswith(" ") else ""
     words = words[1:]
     if not words:
-        offered = [*cli.VERBS, "--help", "--version"]
-    elif words[0] not in cli.VERBS:
+        offered = [*VERBS, "--help", "--version"]
+    elif words[0] not in VERBS:
         offered = []
     else:
         try:
@@ -66,7 +66,7 @@ def candidates(line: str) -> list[str]:
 
 def of_verb(verb: str, typed: list[str], last: str) -> list[str]:
     """Words that may follow a verb."""
-    flags = [*cli.VERBS[verb].flags, "--help", "--config-dir"] if last.startswith("-") else []
+    flags = [*VERBS[verb].flags, "--help", "--config-dir"] if last.startswith("-") else []
     if flags:
         return [*flags, "--multirun", "--cfg", "--resolve"] if verb == "train" else flags
     if verb == "completion":

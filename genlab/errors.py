@@ -38,6 +38,12 @@ class ConfigError(GenlabError):
         self.key, self.value, self.reason, self.suggestion, self.source = key, value, reason, suggestion, source
 
 
+class UsageError(GenlabError):
+    """The command line itself is wrong."""
+
+    exit_code: ClassVar[int] = 2
+
+
 class ConfigErrors(GenlabError):  # noqa: N818
     """Several at once, so that a user mends them in one go."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import logging
 import os
 import warnings
@@ -20,8 +21,9 @@ from genlab import checkpoint
 from genlab.build import build, later
 from genlab.data.batches import Batches
 from genlab.errors import ConfigError, GenlabError
-from genlab.models.base import Density
+from genlab.models.base import Density, Game
 from genlab.noise import Noise
+from genlab.penalties.base import Penalty
 from genlab.pictures import save_density, save_picture
 from genlab.run import Run
 from genlab.spec import Spec
@@ -138,21 +140,29 @@ def build_module(config: Mapping[str, Any], spec: Spec, settings: Settings, step
     reseed(config["seed"])
     model: nn.Module = build(config["model"], spec=spec)
     checkpoint.prepare(model, dict(config))
+    penalty: Penalty = build(config["penalty"])
     if config.get("compile"):
-        for child in model.children():
-            child.compile()
+        compile_nets(model, penalty)
     optimizer = later(config["optimizer"])
     return build(
         config["training"],
         model=model,
         loss=build(config["loss"]),
-        penalty=build(config["penalty"]),
+        penalty=penalty,
         spec=spec,
         optimizer=optimizer,
         settings=settings,
         config=dict(config),
         steps=steps,
     )
+
+
+def compile_nets(model: nn.Module, penalty: Penalty) -> None:
+    """Compile the nets in place, all but a critic whose gradient is itself differentiated."""
+    plain = list(model.players().values())[:-1] if penalty.twice and isinstance(model, Game) else []
+    for child in model.children():
+        if not any(child is module for modules in plain for module in modules):
+            child.compile()
 
 
 def finish(run: Run, training: Training) -> int:
@@ -187,10 +197,14 @@ def strategy(settings: Settings, module: Module) -> str:
     """Lightning's name of the strategy.
 
     Raises:
-        ConfigError: FSDP without GPUs.
+        ConfigError: FSDP without GPUs, or more processes than cores.
     """
     if settings.strategy == "fsdp" and not torch.cuda.is_available():
         raise ConfigError("trainer.strategy", "fsdp", "sharding needs CUDA GPUs, and torch sees none", "ddp")
+    gpus = torch.cuda.is_available() and settings.accelerator != "cpu"
+    cores = max(2, os.cpu_count() or 1)
+    if not gpus and str(settings.devices).isdigit() and int(settings.devices) > cores:
+        raise ConfigError("trainer.devices", settings.devices, f"no GPU, so each is a process; there are {cores} cores")
     if settings.strategy == "ddp" and len(module.take_players()) > 1:
         return "ddp_find_unused_parameters_true"  # in one player's turn the others have no gradient
     return settings.strategy
@@ -205,8 +219,12 @@ def loggers(run: Run) -> list[Any]:
         os.environ.setdefault("WANDB_SILENT", "true")
         node.setdefault("offline", not wandb_key())
         made = build(node, save_dir=str(run.path), name=title(run.config), id=run.info.get("wandb"))
-        made.experiment.config.update(run.config, allow_val_change=True)
-        run.note(wandb=made.experiment.id)
+        offline = node["offline"]
+        # offline there is nothing to be told, and Lightning passes wandb an argument that it warns of
+        with contextlib.redirect_stderr(io.StringIO()) if offline else contextlib.nullcontext():
+            started = made.experiment
+        started.config.update(run.config, allow_val_change=True)
+        run.note(wandb=started.id)
         return [made]
     return [build(node, save_dir=str(run.path))]
 

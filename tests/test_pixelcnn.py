@@ -8,10 +8,24 @@ from torch import Tensor
 
 from genlab.errors import ConfigError
 from genlab.models.autoregressive.pixelcnn import PixelCNN
-from genlab.models.autoregressive.wavefront import sample_by_full_passes
 from genlab.nn.masked import MaskedConv2d, channel_groups
 from genlab.noise import Noise
 from genlab.spec import Spec
+
+
+@torch.no_grad()
+def sample_by_full_passes(model: PixelCNN, noise: Noise, temperature: float = 1.0) -> Tensor:
+    """The plain loop, a forward pass over the whole image for each value: what the wavefront must agree with."""
+    channels, height, width = model.spec.shape
+    u = noise.uniform(model.likelihood.draws, channels, height, width)
+    dtype = u.dtype if model.spec.levels is None else torch.long
+    x = torch.zeros(len(noise), channels, height, width, dtype=dtype, device=u.device)
+    for i in range(height):
+        for j in range(width):
+            for channel in range(channels):
+                params = model(x)[:, :, channel, i, j, None]
+                x[:, channel, i, j] = model.likelihood.sample(params, u[:, :, channel, i, j, None], temperature)[:, 0]
+    return x
 
 
 def make(shape: tuple[int, ...], levels: int | None = 4, channels: int = 7, blocks: int = 2, **options) -> PixelCNN:

@@ -12,8 +12,9 @@ from io import StringIO
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Trainer
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from genlab.build import build, locate
 from genlab.data.base import Examples
@@ -75,7 +76,6 @@ class Trial:
                 max_epochs=-1,
                 logger=False,
                 enable_checkpointing=False,
-                callbacks=[gradients],
                 plugins=[AtomicIO()],
                 enable_progress_bar=False,
                 enable_model_summary=False,
@@ -83,7 +83,11 @@ class Trial:
                 num_sanity_val_steps=0,
                 default_root_dir=folder,
             )
-            self.trainer.fit(module)
+            hook = register_optimizer_step_pre_hook(gradients)
+            try:
+                self.trainer.fit(module)
+            finally:
+                hook.remove()
         self.losses = module.meter.flush()
         names = {id(parameter): name for name, parameter in module.model.named_parameters()}
         self.unreached = {
@@ -116,14 +120,14 @@ class Trial:
         return Trial(self.config, replace(self.spec, shape=shape, levels=levels)).train()
 
 
-class Gradients(Callback):
-    """Whom gradients reach, looked at before each optimizer step."""
+class Gradients:
+    """Whom gradients reach, looked at before each step of any optimizer."""
 
     def __init__(self) -> None:
         self.reached: set[int] = set()
         self.wild: dict[int, None] = {}
 
-    def on_before_optimizer_step(self, trainer: Trainer, module: Any, optimizer: torch.optim.Optimizer) -> None:
+    def __call__(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         for parameter in (p for group in optimizer.param_groups for p in group["params"] if p.grad is not None):
             if bool(parameter.grad.any()):
                 self.reached.add(id(parameter))

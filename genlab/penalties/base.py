@@ -1,6 +1,7 @@
 """What a penalty is: everything that keeps a critic smooth, by a term, by a projection, or by reparametrisation."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -11,9 +12,11 @@ class Penalty:
     Attributes:
         every: the term is computed in every ``every``-th critic turn only (lazy regularisation); whoever takes the
             turns keeps count, and the term is multiplied by ``every`` by the penalty itself.
+        twice: the term differentiates the critic twice, which ``torch.compile`` cannot.
     """
 
     every: int = 1
+    twice: ClassVar[bool] = False
 
     def prepare(self, critic: nn.Module) -> None:
         """Called once for each of the critic's modules, before training and after loading alike."""

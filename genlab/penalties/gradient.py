@@ -1,6 +1,7 @@
 """Gradient penalty: the critic's slope is pulled to one where it matters, between real and generated examples."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ class Gradient(Penalty):
         every: the term is due in every ``every``-th of the critic's turns, multiplied by ``every`` (lazy
             regularisation, Karras et al. 2020, arXiv 1912.04958); the paper has 1.
     """
+
+    twice: ClassVar[bool] = True
 
     def __init__(self, weight: float | None = None, target: float = 1.0, one_sided: bool = False, every: int = 1):
         self.weight, self.target, self.one_sided, self.every = weight, target, one_sided, every

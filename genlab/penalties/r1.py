@@ -1,6 +1,7 @@
 """R1: the critic is flat where the data are."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ class R1(Penalty):
         every: the term is due in every ``every``-th of the critic's turns, multiplied by ``every`` (lazy
             regularisation, Karras et al. 2020, arXiv 1912.04958, who have 16); the paper has 1.
     """
+
+    twice: ClassVar[bool] = True
 
     def __init__(self, weight: float = 10.0, every: int = 1):
         self.weight, self.every = weight, every

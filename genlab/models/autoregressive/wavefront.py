@@ -16,16 +16,11 @@ the skewed order is that of the Diagonal BiLSTM (van den Oord et al. 2016, arXiv
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from genlab.nn.masked import MaskedConv2d, channel_groups
-
-if TYPE_CHECKING:
-    from genlab.models.autoregressive.pixelcnn import PixelCNN
-    from genlab.noise import Noise
 
 Convolve = Callable[[MaskedConv2d, Tensor], Tensor]
 """How a net applies its layers: ``MaskedConv2d.__call__`` on whole images, ``Wavefront.convolve`` on one wave."""
@@ -143,18 +138,3 @@ class Wavefront:
             bank.store([torch.cat(known, dim=1) if len(known) > 1 else known[0] for known in inputs], *self.cells)
         for known in self.known.values():
             known.clear()
-
-
-@torch.no_grad()
-def sample_by_full_passes(model: PixelCNN, noise: Noise, temperature: float = 1.0) -> Tensor:
-    """The plain loop, a forward pass over the whole image for each value: what the wavefront must agree with."""
-    channels, height, width = model.spec.shape
-    u = noise.uniform(model.likelihood.draws, channels, height, width)
-    dtype = u.dtype if model.spec.levels is None else torch.long
-    x = torch.zeros(len(noise), channels, height, width, dtype=dtype, device=u.device)
-    for i in range(height):
-        for j in range(width):
-            for channel in range(channels):
-                params = model(x)[:, :, channel, i, j, None]
-                x[:, channel, i, j] = model.likelihood.sample(params, u[:, :, channel, i, j, None], temperature)[:, 0]
-    return x
