@@ -92,6 +92,8 @@ def assemble(run: Run) -> Training:
     train, held_out = data.split("train"), data.split("val")
     steps = settings.steps(len(train.x))
     module = build_module(config, data.spec, settings, steps)
+    if config.get("init_from") and not (run.checkpoints / "last.ckpt").is_file():
+        initialise(module.model, Path(config["init_from"]))
     module.make_batches = lambda: Batches(  # type: ignore[assignment]
         train,
         settings.batch_size * module.batches_per_step(),
@@ -155,6 +157,23 @@ def build_module(config: Mapping[str, Any], spec: Spec, settings: Settings, step
         config=dict(config),
         steps=steps,
     )
+
+
+def initialise(model: nn.Module, source: Path) -> None:
+    """Start from the weights of another run or checkpoint, averaged ones where there are any: all tensors of the same
+    name and shape.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    state = checkpoint.read(Run(source).checkpoint() if source.is_dir() else source)
+    theirs = {key.removeprefix("model."): value for key, value in state["state_dict"].items()} | state["average"]
+    own = model.state_dict()
+    taken = {key: theirs[key] for key in own if key in theirs and theirs[key].shape == own[key].shape}
+    if not taken:
+        raise ConfigError("init_from", source, f"none of its tensors has a name and shape of {type(model).__name__}'s")
+    model.load_state_dict(own | taken)
+    say(f"init_from={source}: {len(taken)} of {len(own)} tensors taken")
 
 
 def compile_nets(model: nn.Module, penalty: Penalty) -> None:

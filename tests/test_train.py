@@ -154,6 +154,26 @@ def test_a_finished_run_is_not_trained_again_and_a_longer_budget_goes_on(tmp_pat
     assert run.checkpoint("last").stat().st_mtime_ns == before
 
 
+def test_training_starts_from_the_weights_of_another_run(tmp_path, capsys):
+    source = make(tmp_path / "a", *VAE, "trainer.max_steps=3")
+    train.main(source.path)
+    run = make(
+        tmp_path / "b",
+        *VAE,
+        "trainer.max_steps=1",
+        "optimizer.lr=1e-30",
+        "trainer.ema=null",
+        f"init_from={source.path}",
+    )
+    train.main(run.path)
+    taken, given = weights(run), checkpoint.read(source.checkpoint())["average"]
+    assert all(torch.equal(taken[f"model.{name}"], value) for name, value in given.items())
+    assert "tensors taken" in capsys.readouterr().out
+    other = make(tmp_path / "c", *FLOW, "trainer.max_steps=1", f"init_from={source.path}")
+    with pytest.raises(ConfigError, match="init_from"):
+        train.main(other.path)
+
+
 def test_two_processes_do_not_train_one_run(tmp_path):
     run = make(tmp_path / "run", *GAN, "trainer.max_steps=5")
     with train.alone(run), pytest.raises(GenlabError, match="another process"), train.alone(Run(run.path)):

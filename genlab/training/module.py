@@ -168,9 +168,16 @@ class Module(LightningModule):
         self._clip(next(player for player in self._players.values() if player.optimizer is optimizer))
 
     def _clip(self, player: Player) -> None:
-        if self.settings.gradient_clip_val is not None:
-            norm = nn.utils.clip_grad_norm_(player.parameters, self.settings.gradient_clip_val)
-            self.meter.add(self.global_step + 1, {"gradient_norm": norm}, self._prefix[player.name])
+        """Clip the gradient, and keep its norm for the log: of every step where it is clipped, else of logged steps."""
+        step, limit = self.global_step + 1, self.settings.gradient_clip_val
+        if limit is not None:
+            norm = nn.utils.clip_grad_norm_(player.parameters, limit)
+        elif step % self.settings.log_every == 0:
+            norm = nn.utils.get_total_norm([p.grad for p in player.parameters if p.grad is not None])
+        else:
+            return
+        if not self._scaled:  # a gradient scaler finds its scale by overflows, which are no fault
+            self.meter.add(step, {"gradient_norm": norm}, self._prefix[player.name])
 
     def rate_factor(self, step: int) -> float:
         """What the learning rates are multiplied with at ``step`` (from 0)."""
