@@ -130,13 +130,6 @@ def patience(config: Config) -> Iterator[ConfigError]:
         yield ConfigError("trainer.patience", given, "a game has no validation figure to wait for")
 
 
-def warm_up(config: Config) -> Iterator[ConfigError]:
-    """A learning rate that never arrives."""
-    rise, budget = look(config, "trainer.warmup"), look(config, "trainer.max_steps")
-    if isinstance(rise, int) and isinstance(budget, int) and 0 < budget < rise:
-        yield ConfigError("trainer.warmup", rise, f"longer than the run: trainer.max_steps={budget}")
-
-
 def ranges(config: Config) -> Iterator[ConfigError]:
     """Counts that are too small, and rates that are not positive."""
     for key, least in LEAST.items():
@@ -195,7 +188,6 @@ RULES: tuple[Callable[[Config], Iterator[ConfigError]], ...] = (
     device,
     output_distribution,
     patience,
-    warm_up,
     ranges,
     own_requirements,
 )

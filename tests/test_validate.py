@@ -139,7 +139,6 @@ def test_values_that_cannot_be_are_refused(word):
         (["model=gan", "trainer.precision=16-mixed", "trainer.accelerator=cpu"], "trainer.precision"),
         (["model=gan", "trainer=fsdp", "trainer.accelerator=cpu"], "trainer.strategy"),
         (["model=gan", "trainer.patience=3"], "trainer.patience"),
-        (["model=gan", "trainer.warmup=100", "trainer.max_steps=10"], "trainer.warmup"),
     ],
 )
 def test_contradictions_are_refused(words, key):
