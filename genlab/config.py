@@ -25,6 +25,7 @@ from genlab.errors import ConfigError, GenlabError
 from genlab.run import Run
 
 VERSION_BASE = "1.3"
+BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
 made: list[Path | GenlabError] = []
@@ -40,12 +41,14 @@ class Composed:
         choices: option taken of each group, ``{"model": "wgan_gp", ...}``.
         folder: where Hydra would put the run.
         sweep: where Hydra would put a sweep.
+        varied: values by key that the config itself has Hydra's basic sweeper combine, ``hydra.sweeper.params``.
     """
 
     config: dict[str, Any]
     choices: dict[str, Any]
     folder: str
     sweep: str
+    varied: dict[str, str]
 
 
 def compose(name: str, overrides: Sequence[str], folders: Sequence[str] = ()) -> Composed:
@@ -58,10 +61,12 @@ def compose(name: str, overrides: Sequence[str], folders: Sequence[str] = ()) ->
         config = hydra.compose(name, overrides=[*overrides, *search_path(overrides, folders)], return_hydra_config=True)
         HydraConfig.instance().set_config(config)
         choices = {key: value for key, value in config.hydra.runtime.choices.items() if not key.startswith("hydra/")}
-        folder, sweep = str(config.hydra.run.dir), str(config.hydra.sweep.dir)
+        folder, sweep, sweeper = str(config.hydra.run.dir), str(config.hydra.sweep.dir), config.hydra.sweeper
+        params = (sweeper.get("params") or {}) if sweeper.get("_target_") == BASIC_SWEEPER else {}
+        varied = {str(key): str(values) for key, values in params.items()}
         with read_write(config), open_dict(config):
             del config["hydra"]
-        return Composed(plain(config), choices, folder, sweep)
+        return Composed(plain(config), choices, folder, sweep, varied)
 
 
 def search_path(overrides: Sequence[str], folders: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ the config names, read from source. A mistaken group does not hide the rest: the
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -64,16 +65,44 @@ def check(typed: Sequence[str], folders: Sequence[str] = (), *, multirun: bool =
         words = [replace(word, values=word.values[:1]) for word in words]
     words = mend_groups(words, folders, problems)
     plugins = admit_plugins(words, problems)
+    varied = declared(words, folders, problems, multirun=multirun)
+    typed_last = {word.key: word for word in words}
+    swept = [typed_last.get(word.key, word) for word in varied]  # in the order of Hydra's jobs
+    swept += [word for word in words if word.key not in {word.key for word in varied}]
     added: dict[str, str] = {}
     jobs = []
-    for choice in itertools.islice(itertools.product(*(word.values or ("",) for word in words)), JOBS):
-        job = [replace(word, values=(value,)) for word, value in zip(words, choice, strict=True)]
+    for choice in itertools.islice(itertools.product(*(word.values or ("",) for word in swept)), JOBS):
+        job = [replace(word, values=(value,)) for word, value in zip(swept, choice, strict=True)]
         composed = check_job(job, folders, problems, added)
         if composed is not None:
             jobs.append(composed)
+    for word in varied:
+        if word.key in added and word.key not in typed_last:
+            reason = f"Hydra adds a key that no file lists as {added[word.key]}{word.key}"
+            problems.add(ConfigError(f"hydra.sweeper.params.{word.key}", ",".join(word.values), reason))
     problems.stop()
     overrides = [added.get(word.key, word.prefix) + word.rest for word in words]
     return Checked(overrides, jobs, plugins)
+
+
+def declared(words: Sequence[Word], folders: Sequence[str], problems: Problems, *, multirun: bool) -> list[Word]:
+    """What the config itself varies, as an experiment may by ``hydra.sweeper.params``; without ``-m`` a problem, and
+    then the first value of each stands for it."""
+    heads = [word for word in words if word.group or word.key.startswith(("hydra.", "hydra/"))]
+    try:  # Hydra, too, reads this from a config without what is swept
+        head = config.compose("train", overrides(word for word in heads if len(word.values) == 1), folders)
+    except COMPOSE_ERRORS:
+        return []  # told where the jobs are checked
+    read_from = [f"{key}={values}" for key, values in head.varied.items()]
+    varied = mend_groups(read(read_from, folders, problems), folders, problems)
+    typed = {word.key for word in words}
+    runs = math.prod(len(word.values) for word in varied if word.key not in typed)
+    if multirun or runs == 1:
+        return varied
+    chosen = head.choices.get("experiment")
+    key, value = ("experiment", chosen) if chosen else ("hydra.sweeper.params", ",".join(head.varied))
+    problems.add(ConfigError(key, value, f"a sweep of {runs} runs: add -m", "", "command line"))
+    return [replace(word, values=word.values[:1]) for word in varied]
 
 
 def check_job(

@@ -6,36 +6,27 @@ from functools import cache
 from itertools import product
 
 import pytest
-from hydra import compose, initialize_config_dir
 from layouts import make_celeba, make_lsun
 
 from genlab import validate
-from genlab.catalogue import conf_folder, groups
+from genlab.catalogue import groups
 from genlab.config import Composed
+from genlab.errors import ConfigErrors
 from genlab.run import Run
 
 FAMILIES = ("vae", "realnvp", "pixelcnn", "wgan_gp")
 DATA = ("mnist", "cifar10", "celeba", "lsun")
 
 
-def sweep(experiment: str) -> dict[str, list[str]]:
-    """What an experiment varies, by key."""
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        config = compose("train", [f"experiment={experiment}"], return_hydra_config=True)
-    return {key: str(values).split(",") for key, values in (config.hydra.sweeper.params or {}).items()}
-
-
 @cache
 def jobs(experiment: str) -> list[Composed]:
-    """All combinations, checked as ``genlab train -m`` checks what is typed."""
-    varied = sweep(experiment)
-    words = [f"experiment={experiment}", *(f"{key}={','.join(values)}" for key, values in varied.items())]
-    return validate.check(words, multirun=bool(varied)).jobs
+    """All that ``genlab train -m`` would train."""
+    return validate.check([f"experiment={experiment}"], multirun=True).jobs
 
 
 @pytest.mark.parametrize("experiment", groups()["experiment"])
 def test_every_job_of_every_experiment_passes_the_checks(experiment):
-    assert len(jobs(experiment)) == len(list(product(*sweep(experiment).values())))
+    assert jobs(experiment)
 
 
 def test_families_are_four_by_four():
@@ -44,6 +35,34 @@ def test_families_are_four_by_four():
     targets = {(model, config["model"]["_target_"]) for (model, _), config in chosen.items()}
     assert len(targets) == len(dict(targets)) == len({target for _, target in targets}) == 4
     assert chosen["realnvp", "celeba"]["model"]["maps"] == 32  # recipes come along
+
+
+def test_what_is_typed_narrows_what_an_experiment_varies():
+    words = ["model=vae", "data=mnist,cifar10", "seed=1,2", "data.limit=16"]
+    narrowed = validate.check(["experiment=families", *words], multirun=True)
+    chosen = [(job.choices["model"], job.choices["data"], job.config["seed"]) for job in narrowed.jobs]
+    assert chosen == list(product(["vae"], ["mnist", "cifar10"], [1, 2]))  # in the order of Hydra's jobs
+    assert narrowed.overrides == ["experiment=families", *words[:3], "++data.limit=16"]
+
+
+def test_mistakes_in_what_an_experiment_varies_are_found(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    params = "{model: 'gan,wgan_gpp', data: digits, data.limit: '16,32', optimizer.lr: '1e-3,fast'}"
+    text = f"# @package _global_\nhydra: {{sweeper: {{params: {params}}}}}\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigErrors) as caught:
+        validate.check(["experiment=mine"], [str(tmp_path)], multirun=True)
+    found = {problem.key: problem for problem in caught.value.problems}
+    assert set(found) == {"model", "hydra.sweeper.params.data.limit", "optimizer.lr"}
+    assert found["model"].suggestion == "wgan_gp" and "++data.limit" in found["hydra.sweeper.params.data.limit"].reason
+
+
+def test_an_experiment_that_is_a_sweep_needs_multirun():
+    with pytest.raises(ConfigErrors, match=r"experiment=families: a sweep of 16 runs: add -m"):
+        validate.check(["experiment=families"])
+    with pytest.raises(ConfigErrors, match="a sweep of 4 runs: add -m"):
+        validate.check(["experiment=families", "data=mnist"])
+    assert len(validate.check(["experiment=families", "model=vae", "data=mnist"]).jobs) == 1
 
 
 def test_families_end_in_one_table(tmp_path):
