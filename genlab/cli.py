@@ -5,32 +5,14 @@ Exit codes: 0 done, 1 failed while running, 2 command line or config wrong, 130 
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import sys
-from pathlib import Path
-from typing import Any, NamedTuple
 
 from genlab import __version__
 from genlab.errors import ConfigError, ConfigErrors, GenlabError, UsageError, nearest
-from genlab.verbs import HYDRA_FLAGS, HYDRA_VALUES, SHOWN, VERBS, overview
-
-
-class Line(NamedTuple):
-    """A command line taken apart.
-
-    Attributes:
-        words: everything that is no flag.
-        flags: ours, ``--dry-run`` and ``--json``.
-        hydra: Hydra's, values included, for Hydra to read again.
-        folders: of ``--config-dir``.
-    """
-
-    words: list[str]
-    flags: set[str]
-    hydra: list[str]
-    folders: list[str]
+from genlab.launch import SweepError, admit, train
+from genlab.line import Line, take_apart
+from genlab.verbs import VERBS, overview
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -109,154 +91,9 @@ def run(arguments: list[str]) -> int:
         print(f"genlab {name}: {VERBS[name].summary}\n\n{VERBS[name].usage}")
         return 0
     line = take_apart(name, rest)
-    return {"train": train, "check": check, "list": show, "completion": completion}.get(name, measure)(name, line)
-
-
-class SweepError(GenlabError):
-    """Jobs of a sweep failed: a line for each, beneath the first."""
-
-
-def take_apart(verb: str, arguments: list[str]) -> Line:
-    """Words and flags apart.
-
-    Raises:
-        UsageError: an unknown flag, or one that lacks its value.
-    """
-    line = Line([], set(), [], [])
-    hydra = verb == "train"
-    known = {*VERBS[verb].flags, "--config-dir", "--help", *(HYDRA_FLAGS + HYDRA_VALUES + ("--info",) if hydra else ())}
-    rest = iter(arguments)
-    for argument in rest:
-        flag, equals, value = argument.partition("=")
-        if not argument.startswith("-") or argument == "-":
-            line.words.append(argument)
-        elif argument in VERBS[verb].flags:
-            line.flags.add(argument)
-        elif flag in ("--config-dir", "-cd") or (hydra and flag in HYDRA_VALUES):
-            value = value if equals else next(rest, "")
-            if not value:
-                raise UsageError(f"{flag}: it needs a value")
-            if flag in ("--cfg", "-c") and value not in SHOWN:
-                raise UsageError(f"{flag}={value}: there are {', '.join(SHOWN)}")
-            if flag in ("--config-dir", "-cd"):
-                line.folders.append(value)
-            else:
-                line.hydra.extend([flag, value])
-        elif hydra and (argument in HYDRA_FLAGS or flag in ("--info", "-i")):
-            line.hydra.append(argument)
-        else:
-            hint = nearest(flag, known)
-            raise UsageError(
-                f"{argument}: genlab {verb} has no such flag"
-                + (f"; did you mean '{hint}'?" if hint else f"; see genlab {verb} --help")
-            )
-    for folder in line.folders:
-        if not Path(folder).is_dir():
-            raise UsageError(f"--config-dir={folder}: no such folder")
-    return line
-
-
-def train(verb: str, line: Line) -> int:
-    """``genlab train``: check, make the run folder, train from it."""
-    resumed = [word for word in line.words if word.partition("=")[0] == "run"]
-    if resumed:
-        return resume(resumed, line)
-    from genlab import config, validate
-    from genlab.words import quoted
-
-    asked = {flag.partition("=")[0] for flag in line.hydra}
-    shows = asked & {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
-    multirun = bool(asked & {"-m", "--multirun"})
-    if shows and multirun:
-        raise UsageError(f"{min(shows)}: shows one job; leave out --multirun")
-    if shows:  # Hydra answers; a config to be looked at need not be right
-        words = list(map(quoted, line.words))
-        with contextlib.suppress(GenlabError):
-            words = validate.check(line.words, line.folders, multirun=multirun).overrides
-        config.train([*words, *config.search_path(line.words, line.folders)], line.hydra)
-        return 0
-    checked = validate.check(line.words, line.folders, multirun=multirun)
-    admit(checked.plugins)
-    if "--dry-run" in line.flags:
-        return dry_run([job.config for job in checked.jobs], line)
-    name, place = ("hydra.sweep.dir", checked.jobs[0].sweep) if multirun else ("hydra.run.dir", checked.jobs[0].folder)
-    overrides = [*checked.overrides, *config.search_path(line.words, line.folders)]
-    if not any(word.startswith(f"{name}=") for word in line.words):
-        place = config.claim(place)
-        overrides.append(f"{name}='{place}'")
-    try:
-        folder = config.train(overrides, line.hydra)
-    except Exception:
-        failed = config.failures(Path(place)) if multirun else {}
-        if not failed or debugging():
-            raise
-        listed = "\n".join(f"  {job}: {' '.join(reason.split())}" for job, reason in failed.items())
-        jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
-        raise SweepError(f"{jobs} of {place} failed\n{listed}") from None
-    if multirun:
-        print(f"genlab report {place}")
-    return go(shown(folder)) if folder else 0
-
-
-def resume(resumed: list[str], line: Line) -> int:
-    """``genlab train run=FOLDER``: from the folder alone, without Hydra."""
-    from genlab.resume import check
-
-    folder = resumed[-1].partition("=")[2]
-    changes = [word for word in line.words if word not in resumed]
-    if "--dry-run" in line.flags:
-        return dry_run([check(folder, changes).config], line)
-    checked = check(folder, changes, record=True)
-    admit(checked.plugins)
-    return go(folder)
-
-
-def dry_run(configs: list[dict[str, Any]], line: Line) -> int:
-    """What each config would train, on stdout."""
-    from genlab.train import describe
-
-    described = [describe(config) for config in configs]
-    if "--json" in line.flags:
-        print(json.dumps(described if len(described) > 1 else described[0], indent=1))
-        return 0
-    for about in described:
-        for key, value in about.items():
-            if isinstance(value, dict):
-                value = ", ".join(f"{name} {number:,}" for name, number in value.items())
-            print(f"{key:<11} {value}")
-    return 0
-
-
-def shown(folder: Path) -> str:
-    """As one would type it from here."""
-    relative = os.path.relpath(folder)
-    return str(folder) if relative.startswith("..") else relative
-
-
-def go(folder: str) -> int:
-    """Train the run; the process looks from now on as if it had been called for just that, as ranks will be."""
-    sys.argv = [sys.argv[0], "train", f"run={folder}"]
-    from genlab.run import Run
-    from genlab.train import main
-
-    try:
-        return main(folder)
-    except GenlabError as error:
-        run = Run(folder)
-        if run.info.get("status") == "created":  # it failed before training began
-            run.note(status="failed", error=str(error))
-        raise
-
-
-def admit(plugins: list[str]) -> None:
-    """Trust packages the user named, in this process and in those it starts."""
-    if plugins:
-        from genlab.build import trust
-        from genlab.plugins import packages
-        from genlab.resume import PLUGINS
-
-        os.environ[PLUGINS] = os.pathsep.join(dict.fromkeys(plugins))
-        trust(*packages(plugins))
+    if name == "train":
+        return train(line)
+    return {"check": check, "list": show, "completion": completion}.get(name, measure)(name, line)
 
 
 def measure(verb: str, line: Line) -> int:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -138,7 +139,12 @@ class Unannounced:
 
 
 def task(config: DictConfig) -> float | None:
-    """What Hydra runs: make the run folder; in a sweep also train it, in a process of its own."""
+    """What Hydra runs: make the run folder; in a sweep also train it, in a process of its own.
+
+    Returns:
+        Of a sweep's job, its objective. One that failed is noted in its run.yaml and is infinitely bad, so that a
+        sweeper, which minimises, goes on with the others. (Optuna's ends at a nan.)
+    """
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     if settings.mode == RunMode.RUN:
@@ -151,14 +157,20 @@ def task(config: DictConfig) -> float | None:
     from genlab.jobs import run_job
 
     create(folder, config)
-    print(f"job {settings.job.num}: {folder}", file=sys.stderr, flush=True)
+    run, number = Run(folder), settings.job.num
+    if run.info.get("status") == "failed":  # in an earlier sweep
+        run.note(status="created", error=None)
+    print(f"job {number}: {folder}", file=sys.stderr, flush=True)
     try:
         return run_job(folder)
     except Exception as error:
-        run = Run(folder)
-        if run.info.get("status") != "failed":  # else the job has said why
-            run.note(status="failed", error=" ".join(str(error).split()).removeprefix(f"{folder}: "))
-        raise
+        if run.info.get("status") == "failed":  # the job has said why
+            reason = ""
+        else:
+            reason = ": " + " ".join(str(error).split()).removeprefix(f"{folder}: ")
+            run.note(status="failed", error=reason[2:])
+        print(f"job {number} failed{reason}", file=sys.stderr, flush=True)
+        return math.inf
 
 
 def create(folder: Path, config: DictConfig) -> None:
@@ -177,12 +189,17 @@ def create(folder: Path, config: DictConfig) -> None:
         raise ConfigError("hydra.run.dir", os.path.relpath(folder), reason)
 
 
-def failures(sweep: Path) -> dict[str, str]:
-    """Why jobs of a sweep failed, by name of their folder."""
+def states(sweep: Path) -> dict[Path, int]:
+    """When each run of a sweep was last noted, by its run.yaml."""
+    return {path: path.stat().st_mtime_ns for path in sorted(sweep.rglob("run.yaml"))}
+
+
+def failures(sweep: Path, before: Mapping[Path, int]) -> dict[str, str]:
+    """Why jobs of a sweep failed, by name of their folder; runs that are as they were ``before`` are none of them."""
     found = {}
-    for path in sorted(sweep.rglob("run.yaml")):
+    for path, noted in states(sweep).items():
         info = Run(path.parent).info
-        if info.get("status") == "failed":
+        if info.get("status") == "failed" and before.get(path) != noted:
             found[str(path.parent.relative_to(sweep))] = str(info.get("error", "see its log"))
     return found
 

@@ -1,12 +1,22 @@
 """Jobs of a sweep, each in a clean process of its own."""
 
+from __future__ import annotations
+
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from genlab.errors import GenlabError
 from genlab.run import Run
+
+PASSED_ON = {signal.SIGINT: signal.SIGINT, signal.SIGTERM: signal.SIGTERM, signal.SIGHUP: signal.SIGTERM}
+"""Signals that end a sweep, and what its job is sent for each."""
 
 
 def run_job(folder: str | Path) -> float | None:
@@ -20,21 +30,54 @@ def run_job(folder: str | Path) -> float | None:
 
     Raises:
         GenlabError: the job failed; the message is its last error.
-        KeyboardInterrupt: it was interrupted.
+        KeyboardInterrupt: it was interrupted, or this process was; the job has saved.
     """
     command = [sys.executable, "-m", "genlab", "train", f"run={folder}"]
     # A scheduler's variables describe the job that launched us, not the ranks of this one.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
-    try:
+    process: subprocess.Popen[bytes] | None = None
+    received: list[int] = []
+
+    def pass_on(number: int, frame: Any = None) -> None:
+        received.append(number)
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, PASSED_ON[signal.Signals(number)])  # the job and its ranks
+
+    with answered_by(pass_on):
+        # In a group of its own Ctrl-C reaches it through us alone, and so once, as does a signal sent to us alone.
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, process_group=0)
+        for number in list(received):  # while it was being started
+            pass_on(number)
         code = process.wait()
-    except KeyboardInterrupt:
-        process.wait()  # the same Ctrl-C has reached it: it ends its step and saves
-        raise
-    run = Run(folder)
-    if code == 130:
+    if received or code == 130:
         raise KeyboardInterrupt
+    run = Run(folder)
     if code != 0:
-        reason = run.info.get("error") or f"ended with exit code {code}"
+        reason = run.info.get("error") or f"ended with {f'exit code {code}' if code > 0 else ending(-code)}"
         raise GenlabError(f"{folder}: {reason}")
     return run.info.get("best")
+
+
+@contextlib.contextmanager
+def answered_by(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Within the block ``handler`` is called for signals that would end this process. One that is ignored, or that a
+    scheduler's launcher answers in its own way, is left to that."""
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    ours = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in PASSED_ON if ours and signal.getsignal(number) in usual}
+    for number in before:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def ending(number: int) -> str:
+    """The name of the signal that ended a process."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

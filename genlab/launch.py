@@ -1,0 +1,121 @@
+"""``genlab train``: from a command line to a run folder, and on to its training."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from genlab.errors import GenlabError, UsageError
+from genlab.line import Line
+
+
+class SweepError(GenlabError):
+    """Jobs of a sweep failed: a line for each, beneath the first."""
+
+
+def train(line: Line) -> int:
+    """``genlab train``: check, make the run folder, train from it."""
+    resumed = [word for word in line.words if word.partition("=")[0] == "run"]
+    if resumed:
+        return resume(resumed, line)
+    from genlab import config, validate
+    from genlab.words import quoted
+
+    asked = {flag.partition("=")[0] for flag in line.hydra}
+    shows = asked & {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
+    multirun = bool(asked & {"-m", "--multirun"})
+    if shows and multirun:
+        raise UsageError(f"{min(shows)}: shows one job; leave out --multirun")
+    if shows:  # Hydra answers; a config to be looked at need not be right
+        words = list(map(quoted, line.words))
+        with contextlib.suppress(GenlabError):
+            words = validate.check(line.words, line.folders, multirun=True).overrides
+        config.train([*words, *config.search_path(line.words, line.folders)], line.hydra)
+        return 0
+    checked = validate.check(line.words, line.folders, multirun=multirun)
+    admit(checked.plugins)
+    if "--dry-run" in line.flags:
+        return dry_run([job.config for job in checked.jobs], line)
+    name, place = ("hydra.sweep.dir", checked.jobs[0].sweep) if multirun else ("hydra.run.dir", checked.jobs[0].folder)
+    overrides = [*checked.overrides, *config.search_path(line.words, line.folders)]
+    if not any(word.startswith(f"{name}=") for word in line.words):
+        place = config.claim(place)
+        overrides.append(f"{name}='{place}'")
+    before = config.states(Path(place)) if multirun else {}
+    folder = config.train(overrides, line.hydra)
+    if not multirun:
+        return go(shown(folder)) if folder else 0
+    print(f"genlab report {place}", flush=True)
+    if failed := config.failures(Path(place), before):
+        listed = "\n".join(f"  {job}: {' '.join(reason.split())}" for job, reason in failed.items())
+        jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
+        raise SweepError(f"{jobs} of {place} failed\n{listed}")
+    return 0
+
+
+def resume(resumed: list[str], line: Line) -> int:
+    """``genlab train run=FOLDER``: from the folder alone, without Hydra."""
+    from genlab.resume import check
+
+    folder = resumed[-1].partition("=")[2]
+    changes = [word for word in line.words if word not in resumed]
+    if "--dry-run" in line.flags:
+        return dry_run([check(folder, changes).config], line)
+    checked = check(folder, changes, record=True)
+    admit(checked.plugins)
+    return go(folder)
+
+
+def dry_run(configs: list[dict[str, Any]], line: Line) -> int:
+    """What each config would train, on stdout."""
+    from genlab.train import describe
+
+    described = [describe(config) for config in configs]
+    if "--json" in line.flags:
+        print(json.dumps(described if len(described) > 1 else described[0], indent=1))
+        return 0
+    for number, about in enumerate(described):
+        if number:
+            print()
+        for key, value in about.items():
+            if isinstance(value, dict):
+                value = ", ".join(f"{name} {number:,}" for name, number in value.items())
+            print(f"{key:<11} {value}")
+    return 0
+
+
+def shown(folder: Path) -> str:
+    """As one would type it from here."""
+    relative = os.path.relpath(folder)
+    return str(folder) if relative.startswith("..") else relative
+
+
+def go(folder: str) -> int:
+    """Train the run; the process looks from now on as if it had been called for just that, as ranks will be."""
+    sys.argv = [sys.argv[0], "train", f"run={folder}"]
+    from genlab.run import Run
+    from genlab.train import main
+
+    try:
+        return main(folder)
+    except Exception as error:
+        run = Run(folder)
+        if run.info.get("status") == "created":  # it failed before training began
+            told = str(error) if isinstance(error, GenlabError) else f"{type(error).__name__}: {error}"
+            run.note(status="failed", error=" ".join(told.split()))
+        raise
+
+
+def admit(plugins: list[str]) -> None:
+    """Trust packages the user named, in this process and in those it starts."""
+    if plugins:
+        from genlab.build import trust
+        from genlab.plugins import packages
+        from genlab.resume import PLUGINS
+
+        os.environ[PLUGINS] = os.pathsep.join(dict.fromkeys(plugins))
+        trust(*packages(plugins))

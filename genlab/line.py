@@ -1,0 +1,65 @@
+"""A command line taken apart into words and flags. Only the standard library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from genlab.errors import UsageError, nearest
+from genlab.verbs import HYDRA_FLAGS, HYDRA_VALUES, SHOWN, VERBS
+
+
+class Line(NamedTuple):
+    """A command line taken apart.
+
+    Attributes:
+        words: everything that is no flag.
+        flags: ours, ``--dry-run`` and ``--json``.
+        hydra: Hydra's, values included, for Hydra to read again.
+        folders: of ``--config-dir``.
+    """
+
+    words: list[str]
+    flags: set[str]
+    hydra: list[str]
+    folders: list[str]
+
+
+def take_apart(verb: str, arguments: list[str]) -> Line:
+    """Words and flags apart.
+
+    Raises:
+        UsageError: an unknown flag, or one that lacks its value.
+    """
+    line = Line([], set(), [], [])
+    hydra = verb == "train"
+    known = {*VERBS[verb].flags, "--config-dir", "--help", *(HYDRA_FLAGS + HYDRA_VALUES + ("--info",) if hydra else ())}
+    rest = iter(arguments)
+    for argument in rest:
+        flag, equals, value = argument.partition("=")
+        if not argument.startswith("-") or argument == "-":
+            line.words.append(argument)
+        elif argument in VERBS[verb].flags:
+            line.flags.add(argument)
+        elif flag in ("--config-dir", "-cd") or (hydra and flag in HYDRA_VALUES):
+            value = value if equals else next(rest, "")
+            if not value:
+                raise UsageError(f"{flag}: it needs a value")
+            if flag in ("--cfg", "-c") and value not in SHOWN:
+                raise UsageError(f"{flag}={value}: there are {', '.join(SHOWN)}")
+            if flag in ("--config-dir", "-cd"):
+                line.folders.append(value)
+            else:
+                line.hydra.extend([flag, value])
+        elif hydra and (argument in HYDRA_FLAGS or flag in ("--info", "-i")):
+            line.hydra.append(argument)
+        else:
+            hint = nearest(flag, known)
+            raise UsageError(
+                f"{argument}: genlab {verb} has no such flag"
+                + (f"; did you mean '{hint}'?" if hint else f"; see genlab {verb} --help")
+            )
+    for folder in line.folders:
+        if not Path(folder).is_dir():
+            raise UsageError(f"--config-dir={folder}: no such folder")
+    return line
