@@ -259,21 +259,38 @@ def test_a_sweep_trains_each_job_and_tells_of_failures_at_the_end(tmp_path):
         assert Run(tmp_path / "sweep" / name).config["data"]["_target_"].lower().endswith(name.split("__")[0][5:])
     last = done.stderr[done.stderr.index("error: ") :]
     assert last.startswith("error: 2 jobs") and last.count("out of luck") == 2
+    assert done.stderr.count("failed: out of luck\n") == 2 and done.stdout == "genlab report sweep\n"
     assert "Error executing job" not in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_job_that_fails_before_training_says_why_at_the_end_of_the_sweep(tmp_path):
+def test_a_failed_job_costs_neither_the_other_jobs_nor_the_table(tmp_path):
     (tmp_path / "cifar10").mkdir()
     (tmp_path / "cifar10" / "cifar-10-python.tar.gz").write_bytes(b"damaged")
     words = ["-m", "model=gan", "data=cifar10,moons", "hydra.sweep.dir=sweep", "logger=csv", "trainer.max_steps=1"]
+    words += ["hydra/callbacks=table", "hydra.callbacks.table.n=16", "hydra.callbacks.table.format=csv"]
     done = genlab("train", *words, cwd=tmp_path, GENLAB_DATA=str(tmp_path))
     assert done.returncode == 1
     last = done.stderr.splitlines()[-2:]
     assert last[0] == "error: 1 job of sweep failed" and "cifar-10-python.tar.gz" in last[1]
-    assert Run(next((tmp_path / "sweep").glob("data=moons*"))).info["status"] == "done"
+    assert done.stderr.count("\njob 0 failed\n") == 1  # after the job's own line that says why
+    failed, ran = (Run(next((tmp_path / "sweep").glob(f"data={data}*"))) for data in ("cifar10", "moons"))
+    assert (failed.info["status"], ran.info["status"]) == ("failed", "done")
+    assert any(line.startswith("gan,moons") for line in done.stdout.splitlines())
 
 
-def test_ctrl_c_ends_a_sweep_after_its_job_has_saved(tmp_path):
+def test_failures_of_an_earlier_sweep_in_the_same_folder_are_not_this_ones(tmp_path):
+    for name in ("old", "again"):
+        Run.create(tmp_path / name, {"seed": 1}, []).note(status="failed", error="x")
+    before = config.states(tmp_path)
+    for run in (Run(tmp_path / "again"), Run.create(tmp_path / "new", {"seed": 1}, [])):
+        run.note(status="created")
+        run.note(status="failed", error="y")
+    assert config.failures(tmp_path, before) == {"again": "y", "new": "y"}
+
+
+@pytest.mark.parametrize("send", [os.killpg, os.kill])
+def test_an_interrupted_sweep_ends_after_its_job_has_saved(send, tmp_path):
+    """Ctrl-C goes to the group of processes, ``kill -INT`` to the sweep's alone."""
     words = ["-m", "model=gan", "data=moons,ring", "hydra.sweep.dir=sweep", "logger=csv", "trainer.max_steps=1000000"]
     words += ["trainer.log_every=1", "trainer.accelerator=cpu"]
     variables = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -284,7 +301,7 @@ def test_ctrl_c_ends_a_sweep_after_its_job_has_saved(tmp_path):
         while process.poll() is None and not any(log.read_text().count("\n") > 2 for log in logs):
             time.sleep(0.1)
             logs = list(tmp_path.glob("sweep/*/metrics.csv"))
-        os.killpg(process.pid, signal.SIGINT)
+        send(process.pid, signal.SIGINT)
         assert process.wait(60) == 130
     (run,) = [Run(path.parent) for path in tmp_path.glob("sweep/*/config.yaml")]
     assert run.info["status"] == "interrupted" and (run.checkpoints / "last.ckpt").is_file()
