@@ -95,6 +95,7 @@ def test_a_step_is_one_generator_update(tmp_path):
     run = make(tmp_path / "run", *GAN, "training.critic_steps=3", "trainer.max_steps=7")
     train.main(run.path)
     state = checkpoint.read(run.checkpoint("last"))
+    assert {key.split(".")[0] for key in state["state_dict"]} == {"model"}  # nothing is saved twice
     assert state["global_step"] == state["genlab"]["step"] == 7
     updates = [next(iter(optimizer["state"].values()))["step"].item() for optimizer in state["optimizer_states"]]
     assert updates == [21, 7]

@@ -46,7 +46,6 @@ class Adversarial(Module):
         super().__init__(model, spec, optimizer, settings, config, steps)
         if not isinstance(model, Game):
             raise ConfigError("training", type(self).__name__, f"{type(model).__name__} is no game")
-        self.game: Game = model
         self.loss, self.penalty, self.critic_steps = loss, penalty, critic_steps
         self.options = players or {}
         names = list(model.players())
@@ -54,6 +53,11 @@ class Adversarial(Module):
         for name in self.options:
             if name not in names:
                 raise ConfigError(f"training.players.{name}", self.options[name], f"the players are {', '.join(names)}")
+
+    @property
+    def game(self) -> Any:
+        """The model as the game it is; a property, since a second attribute would save it twice."""
+        return self.model
 
     def take_players(self) -> dict[str, list[nn.Module]]:
         return self.game.players()
