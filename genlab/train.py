@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from genlab import checkpoint
 from genlab.build import build, later
 from genlab.data.batches import Batches
-from genlab.errors import ConfigError, GenlabError
+from genlab.errors import CheckpointError, ConfigError, GenlabError
 from genlab.models.base import Density, Game
 from genlab.noise import Noise
 from genlab.penalties.base import Penalty
@@ -57,6 +57,11 @@ def main(folder: str | Path) -> int:
         except NotFiniteError as error:
             note(run, status="failed", error=str(error))
             raise NotFiniteError(f"{error}; training stopped; {resumable(last)}") from None
+        except RuntimeError as error:
+            note(run, status="failed", error=" ".join(str(error).split())[:200])
+            if "state_dict" not in str(error):
+                raise
+            raise CheckpointError(f"{last}: its weights are not those of the model in {run.path}/config.yaml") from None
         except BaseException as error:
             note(run, status="failed", error=" ".join(f"{type(error).__name__}: {error}".split()))
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
