@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from genlab.errors import ConfigError, GenlabError, nearest
-from genlab.fits import spell
-from genlab.signatures import literal, signature
+from genlab.validation.fits import spell
+from genlab.validation.signatures import literal, signature
 
 PLURALS = {"loss": "losses", "penalty": "penalties", "data": "data"}
 SHOWN = ("model", "data", "loss", "experiment")

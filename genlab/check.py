@@ -13,7 +13,7 @@ from genlab.errors import ConfigError, GenlabError
 from genlab.laws import LAWS
 from genlab.laws.base import BrokenError, Law, UnfitError
 from genlab.laws.trial import STEPS, Trial, gather
-from genlab.train import title
+from genlab.run import title
 
 HOLDS, BROKEN, UNFIT = "holds", "BROKEN", "does not apply"
 COLOURS = {HOLDS: "green", BROKEN: "bold red", UNFIT: "dim"}

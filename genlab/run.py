@@ -19,7 +19,7 @@ import glob
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,12 @@ def atomic(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def title(config: Mapping[str, Any]) -> str:
+    """``model on data``, as typed."""
+    choices = config.get("choices") or {}
+    return f"{choices.get('model', 'model')} on {choices.get('data', 'data')}"
 
 
 def _commit() -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import io
 import logging
 import os
 import warnings
@@ -25,9 +24,11 @@ from genlab.models.base import Density, Game
 from genlab.noise import Noise
 from genlab.penalties.base import Penalty
 from genlab.pictures import save_density, save_picture
-from genlab.run import Run
+from genlab.run import Run, title
 from genlab.spec import Spec
 from genlab.training.callbacks import Beside, Keep, Log, Pictures, Progress, Stop, Validate
+from genlab.training.devices import processes, rank, strategy
+from genlab.training.loggers import loggers
 from genlab.training.meter import NotFiniteError
 from genlab.training.module import Module, reseed
 from genlab.training.settings import Settings
@@ -217,53 +218,6 @@ def draw(model: Any, spec: Spec, path: Path, real: Tensor) -> None:
         save_picture(x, spec, path, real=real)
 
 
-def strategy(settings: Settings, module: Module) -> str:
-    """Lightning's name of the strategy.
-
-    Raises:
-        ConfigError: FSDP without GPUs, or more processes than cores.
-    """
-    if settings.strategy == "fsdp" and not torch.cuda.is_available():
-        raise ConfigError("trainer.strategy", "fsdp", "sharding needs CUDA GPUs, and torch sees none", "ddp")
-    gpus = torch.cuda.is_available() and settings.accelerator != "cpu"
-    cores = max(2, os.cpu_count() or 1)
-    if not gpus and str(settings.devices).isdigit() and int(settings.devices) > cores:
-        raise ConfigError("trainer.devices", settings.devices, f"no GPU, so each is a process; there are {cores} cores")
-    if settings.strategy == "ddp" and len(module.take_players()) > 1:
-        return "ddp_find_unused_parameters_true"  # in one player's turn the others have no gradient
-    return settings.strategy
-
-
-def loggers(run: Run) -> list[Any]:
-    """The logger of the config, writing into the run; wandb offline where there is no key, so that it never asks."""
-    node = dict(run.config.get("logger") or {})
-    if "_target_" not in node or rank() != 0:
-        return []
-    if node["_target_"].endswith("WandbLogger"):
-        os.environ.setdefault("WANDB_SILENT", "true")
-        node.setdefault("offline", not wandb_key())
-        made = build(node, save_dir=str(run.path), name=title(run.config), id=run.info.get("wandb"))
-        offline = node["offline"]
-        # offline there is nothing to be told, and Lightning passes wandb an argument that it warns of
-        with contextlib.redirect_stderr(io.StringIO()) if offline else contextlib.nullcontext():
-            started = made.experiment
-        started.config.update(run.config, allow_val_change=True)
-        run.note(wandb=started.id)
-        return [made]
-    return [build(node, save_dir=str(run.path))]
-
-
-def wandb_key() -> bool:
-    """Whether wandb would find a key without asking."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    import netrc
-
-    with contextlib.suppress(OSError, netrc.NetrcParseError):
-        return any("wandb" in host for host in netrc.netrc().hosts)
-    return False
-
-
 def describe(config: Mapping[str, Any]) -> dict[str, Any]:
     """For ``--dry-run``: parameters, shapes, budget and device of a config, nothing trained and nothing written."""
     settings: Settings = build(config["trainer"])
@@ -307,29 +261,11 @@ def alone(run: Run) -> Iterator[None]:
         yield
 
 
-def processes(settings: Settings) -> int:
-    """Processes of this job that share this machine's cores."""
-    if "LOCAL_WORLD_SIZE" in os.environ:
-        return int(os.environ["LOCAL_WORLD_SIZE"])
-    return settings.devices if isinstance(settings.devices, int) and settings.accelerator == "cpu" else 1
-
-
-def rank() -> int:
-    """This process's rank as its launcher tells it, before there is a process group."""
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0"))))
-
-
 def note(run: Run, **entries: Any) -> None:
     """Into run.yaml, from the first rank; on a full disk the error that led here matters more."""
     if rank() == 0:
         with contextlib.suppress(OSError):
             run.note(**entries)
-
-
-def title(config: Mapping[str, Any]) -> str:
-    """``model on data``, as typed."""
-    choices = config.get("choices") or {}
-    return f"{choices.get('model', 'model')} on {choices.get('data', 'data')}"
 
 
 def shown(run: Run) -> str:

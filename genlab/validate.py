@@ -16,10 +16,10 @@ from genlab import config
 from genlab.catalogue import groups
 from genlab.config import COMPOSE_ERRORS, Composed
 from genlab.errors import ConfigError, nearest
-from genlab.mistakes import Problems, free_form, has, mistakes, not_taken
-from genlab.origin import Origin
-from genlab.signatures import signature
-from genlab.words import Word, admit_plugins, mend_groups, overrides, read
+from genlab.validation.mistakes import Problems, free_form, has, mistakes, not_taken
+from genlab.validation.origin import Origin
+from genlab.validation.signatures import signature
+from genlab.validation.words import Word, admit_plugins, mend_groups, overrides, read
 
 JOBS = 64  # of a sweep that are checked one by one
 

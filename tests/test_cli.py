@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from genlab import cli, config, options, resume
+from genlab import cli, config
+from genlab.cli import options, resume
 from genlab.errors import ConfigError, ConfigErrors, GenlabError
 from genlab.run import Run
 

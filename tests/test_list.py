@@ -20,7 +20,7 @@ from genlab.catalogue import (
     picks,
     reached,
 )
-from genlab.completion import candidates, script
+from genlab.cli.completion import candidates, script
 from genlab.errors import ConfigError
 
 PRESETS = groups()["model"]

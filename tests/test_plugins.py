@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from genlab import build, checkpoint, cli
+from genlab.cli.resume import PLUGINS
 from genlab.errors import ConfigError
-from genlab.resume import PLUGINS
 from genlab.run import Run
 
 LOSS = '''

@@ -19,7 +19,7 @@ import pytest
 
 from genlab import cli, validate
 from genlab.catalogue import card, entry, file_of, groups
-from genlab.resume import PLUGINS
+from genlab.cli.resume import PLUGINS
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()

@@ -10,11 +10,11 @@ import pytest
 
 from genlab import validate
 from genlab.config import folder_name
-from genlab.contradictions import contradictions, kind, levels
 from genlab.errors import ConfigError, ConfigErrors
-from genlab.fits import fits, spell
-from genlab.mistakes import mistakes
-from genlab.signatures import signature
+from genlab.validation.contradictions import contradictions, kind, levels
+from genlab.validation.fits import fits, spell
+from genlab.validation.mistakes import mistakes
+from genlab.validation.signatures import signature
 
 PLAIN = ["model=wgan_gp", "data=digits"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from genlab import config
 from genlab.catalogue import groups
 from genlab.errors import ConfigError, nearest
-from genlab.mistakes import Problems, has
+from genlab.validation.mistakes import Problems, has
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
 

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from genlab.cli.line import Line
 from genlab.errors import GenlabError, UsageError
-from genlab.line import Line
 
 
 class SweepError(GenlabError):
@@ -23,7 +23,7 @@ def train(line: Line) -> int:
     if resumed:
         return resume(resumed, line)
     from genlab import config, validate
-    from genlab.words import quoted
+    from genlab.validation.words import quoted
 
     asked = {flag.partition("=")[0] for flag in line.hydra}
     shows = asked & {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
@@ -59,7 +59,7 @@ def train(line: Line) -> int:
 
 def resume(resumed: list[str], line: Line) -> int:
     """``genlab train run=FOLDER``: from the folder alone, without Hydra."""
-    from genlab.resume import check
+    from genlab.cli.resume import check
 
     folder = resumed[-1].partition("=")[2]
     changes = [word for word in line.words if word not in resumed]
@@ -114,8 +114,8 @@ def admit(plugins: list[str]) -> None:
     """Trust packages the user named, in this process and in those it starts."""
     if plugins:
         from genlab.build import trust
+        from genlab.cli.resume import PLUGINS
         from genlab.plugins import packages
-        from genlab.resume import PLUGINS
 
         os.environ[PLUGINS] = os.pathsep.join(dict.fromkeys(plugins))
         trust(*packages(plugins))

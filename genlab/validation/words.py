@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from genlab import build, plugins
 from genlab.catalogue import groups
 from genlab.errors import ConfigError, nearest
-from genlab.mistakes import Problems
+from genlab.validation.mistakes import Problems
 
 SINGULAR = {"data": "data set"}
 FOREIGN = re.compile(r"[^\x00-\x7f]|~")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from genlab.cli.verbs import HYDRA_FLAGS, HYDRA_VALUES, SHOWN, VERBS
 from genlab.errors import UsageError, nearest
-from genlab.verbs import HYDRA_FLAGS, HYDRA_VALUES, SHOWN, VERBS
 
 
 class Line(NamedTuple):

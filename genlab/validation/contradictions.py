@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from genlab.errors import ConfigError
-from genlab.signatures import Signature, signature
+from genlab.validation.signatures import Signature, signature
 
 Config = Mapping[str, Any]
 

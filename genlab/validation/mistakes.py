@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genlab import build
-from genlab.contradictions import contradictions, nodes
 from genlab.errors import ConfigError, ConfigErrors, nearest
-from genlab.fits import admitted_words, fits, spell
-from genlab.signatures import Argument, locate, names, parsed, signature
+from genlab.validation.contradictions import contradictions, nodes
+from genlab.validation.fits import admitted_words, fits, spell
+from genlab.validation.signatures import Argument, locate, names, parsed, signature
 
 
 @dataclass

@@ -9,8 +9,8 @@ from typing import Any
 
 from genlab.catalogue import conf_folder, read
 from genlab.config import Composed
-from genlab.mistakes import has
-from genlab.words import Word
+from genlab.validation.mistakes import has
+from genlab.validation.words import Word
 
 
 class Origin:

@@ -9,10 +9,10 @@ import os
 import sys
 
 from genlab import __version__
+from genlab.cli.launch import SweepError, admit, train
+from genlab.cli.line import Line, take_apart
+from genlab.cli.verbs import VERBS, overview
 from genlab.errors import ConfigError, ConfigErrors, GenlabError, UsageError, nearest
-from genlab.launch import SweepError, admit, train
-from genlab.line import Line, take_apart
-from genlab.verbs import VERBS, overview
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -79,7 +79,7 @@ def run(arguments: list[str]) -> int:
         print(f"genlab {__version__}")
         return 0
     if name == "__complete":
-        from genlab.completion import candidates
+        from genlab.cli.completion import candidates
 
         print("\n".join(candidates(*rest)))
         return 0
@@ -93,12 +93,12 @@ def run(arguments: list[str]) -> int:
     line = take_apart(name, rest)
     if name == "train":
         return train(line)
-    return {"check": check, "list": show, "completion": completion}.get(name, measure)(name, line)
+    return {"check": check, "list": show, "completion": complete}.get(name, measure)(name, line)
 
 
 def measure(verb: str, line: Line) -> int:
     """``genlab sample``, ``eval`` and ``report``: options from their config, then their page."""
-    from genlab import options as choices
+    from genlab.cli import options as choices
 
     options = choices.options(verb, line.words, line.folders)
     admit(options.get("plugins") or [])
@@ -128,9 +128,9 @@ def show(verb: str, line: Line) -> int:
     return 0
 
 
-def completion(verb: str, line: Line) -> int:
+def complete(verb: str, line: Line) -> int:
     """``genlab completion``."""
-    from genlab.completion import script
+    from genlab.cli.completion import script
 
     print(script(line.words[0] if line.words else ""))
     return 0

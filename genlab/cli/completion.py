@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from genlab.catalogue import conf_folder, file_of, groups, options, picks, read
+from genlab.cli.verbs import VERBS
 from genlab.errors import GenlabError, UsageError, nearest
-from genlab.verbs import VERBS
 
 SCRIPTS = {
     "bash": """_genlab() {
