@@ -65,7 +65,9 @@ def read(path: str | Path) -> dict[str, Any]:
             f"{path}: holds more than tensors and plain containers; refused, nothing was run"
         ) from None
     except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: damaged or cut short ({' '.join(str(error).split())[:80]})") from None
+        whole = [other.name for other in path.parent.glob("*.ckpt") if other != path]
+        beside = f"; beside it: {', '.join(sorted(whole))}" if whole else ""
+        raise CheckpointError(f"{path}: damaged or cut short ({type(error).__name__}){beside}") from None
     if not isinstance(state, dict) or not isinstance(state.get("genlab"), dict):
         raise CheckpointError(f"{path}: not a checkpoint of genlab")
     return state

@@ -27,7 +27,7 @@ number (matrix products of other sizes round differently)."""
 
 
 def main(options: Mapping[str, Any], as_json: bool = False) -> int:
-    """Sample from ``run`` or ``ckpt`` and write ``<task>.png`` and ``samples.npz``.
+    """Sample from ``run`` or ``ckpt``; write ``<task>.png`` and ``samples.npz``, whose labels are -1 where none are.
 
     Raises:
         ConfigError: an option does not fit the model.
@@ -51,7 +51,7 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
             save_density(loaded.model, made.x, made.density_of, picture)
         with atomic(numbers) as partial, open(partial, "wb") as file:
             arrays: dict[str, Any] = {"samples": made.x.numpy(), "seeds": np.asarray(seeds)}
-            arrays |= {} if made.labels is None else {"labels": made.labels.numpy()}
+            arrays["labels"] = np.full(len(made.x), -1) if made.labels is None else made.labels.numpy()
             np.savez_compressed(file, **arrays)
     except OSError as error:
         raise GenlabError(f"{folder}: cannot write there: {error.strerror or error}") from None
@@ -99,6 +99,8 @@ def parse_seeds(text: Any, n: int) -> list[int]:
         ConfigError: it cannot be read.
     """
     if text is None:
+        if n < 1:
+            raise ConfigError("n", n, "must be at least 1")
         return list(range(n))
     parts = text if isinstance(text, Sequence) and not isinstance(text, str) else str(text).split(",")
     seeds: list[int] = []

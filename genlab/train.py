@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from genlab import checkpoint
 from genlab.build import build, later
+from genlab.data.base import Examples
 from genlab.data.batches import Batches
-from genlab.errors import CheckpointError, ConfigError, GenlabError
+from genlab.errors import CheckpointError, ConfigError, DataError, GenlabError
 from genlab.models.base import Density, Game
 from genlab.noise import Noise
 from genlab.penalties.base import Penalty
@@ -45,10 +46,10 @@ def main(folder: str | Path) -> int:
     """
     run = Run(folder)
     quiet()
-    with alone(run):
+    last = run.checkpoints / "last.ckpt"
+    with writable(run, last), alone(run):
         training = assemble(run)
         module, trainer = training.module, training.trainer
-        last = run.checkpoints / "last.ckpt"
         if last.is_file() and checkpoint.read(last)["genlab"]["step"] >= module.steps:
             say(f"{run.path}: trained already, {module.steps} steps; give trainer.max_steps=... to go on")
             return 0
@@ -65,11 +66,24 @@ def main(folder: str | Path) -> int:
             raise CheckpointError(f"{last}: its weights are not those of the model in {run.path}/config.yaml") from None
         except BaseException as error:
             note(run, status="failed", error=" ".join(f"{type(error).__name__}: {error}".split()))
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                where = error.filename or run.path
-                raise GenlabError(f"{where}: cannot write: {error.strerror}; {resumable(last)}") from None
             raise
         return finish(run, training) if trainer.is_global_zero else 0
+
+
+@contextlib.contextmanager
+def writable(run: Run, last: Path) -> Iterator[None]:
+    """Within the block a full disk is told in one line, with what is left to go on from.
+
+    Raises:
+        GenlabError: it is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and "No space left" not in str(error):
+            raise
+        where, reason = error.filename or run.path, error.strerror or error
+        raise GenlabError(f"{where}: cannot write: {reason}; {resumable(last)}") from None
 
 
 def resumable(last: Path) -> str:
@@ -95,7 +109,7 @@ def assemble(run: Run) -> Training:
         torch.set_num_threads(max(1, torch.get_num_threads() // processes(settings)))
     data = build(config["data"])
     data.prepare()
-    train, held_out = data.split("train"), data.split("val")
+    train, held_out = split(data, config, "train"), split(data, config, "val")
     steps = settings.steps(len(train.x))
     module = build_module(config, data.spec, settings, steps)
     if config.get("init_from") and not (run.checkpoints / "last.ckpt").is_file():
@@ -141,6 +155,14 @@ def assemble(run: Run) -> Training:
         default_root_dir=run.path,
     )
     return Training(module, trainer, stop, validate, picture)
+
+
+def split(data: Any, config: Mapping[str, Any], name: str) -> Examples:
+    """The examples of a split; what is wrong with one is told with the data set's name."""
+    try:
+        return data.split(name)
+    except DataError as error:
+        raise DataError(f"data={(config.get('choices') or {}).get('data')}, {name}: {error}") from None
 
 
 def build_module(config: Mapping[str, Any], spec: Spec, settings: Settings, steps: int) -> Module:
@@ -285,4 +307,5 @@ def quiet() -> None:
     for name in ("pytorch_lightning", "lightning_fabric", "pytorch_lightning.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if not os.environ.get("GENLAB_DEBUG"):
+        logging.raiseExceptions = False  # a log that cannot be written (wandb's, on a full disk) is not worth pages
         warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torch\.distributed).*")

@@ -210,16 +210,20 @@ class Progress(Part):
         if not (trainer.is_global_zero and sys.stderr.isatty()):
             return
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Column
+
+        def whole() -> Column:  # what must not give way when the line is short
+            return Column(no_wrap=True, min_width=8)
 
         self._bar = Progress(
-            TextColumn(self.name),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TextColumn("{task.fields[losses]}"),
-            TimeRemainingColumn(),
+            TextColumn(self.name, table_column=Column(no_wrap=True, overflow="ellipsis", max_width=20)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=2 * len(str(module.steps)) + 1)),
+            TextColumn("{task.fields[rate]}", table_column=whole()),
+            TimeRemainingColumn(table_column=whole()),
+            TextColumn("{task.fields[losses]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             console=Console(stderr=True),
+            expand=True,
             refresh_per_second=4,
         )
         self._bar.start()

@@ -78,7 +78,7 @@ def check_target(key: str, target: Any) -> ConfigError | None:
     if not isinstance(target, str) or "." not in target:
         return ConfigError(key, target, "write package.module.Name")
     if not any(target.startswith(prefix) for prefix in build._trusted):
-        hint = f"; if you trust it, add plugins=[{target.partition('.')[0]}]"
+        hint = "; of your own code, name the package or its folder by plugins=[...]"
         return ConfigError(key, target, f"'{target.partition('.')[0]}' is not a trusted package{hint}")
     module, _, name = target.rpartition(".")
     try:
