@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -119,7 +119,7 @@ class Images:
 
     size: int | None = None
     levels: int | None = None
-    binarize: str = "none"
+    binarize: Literal["none", "static", "dynamic"] = "none"
     classes: list[str | int] | None = None
     limit: int | None = None
     validation: int | None = None

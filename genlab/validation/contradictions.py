@@ -30,6 +30,10 @@ LEAST = {
     "trainer.checkpoint_every": 1,
     "trainer.sample_every": 1,
     "trainer.patience": 1,
+    "data.size": 1,
+    "data.limit": 1,
+    "data.validation": 0,
+    "data.test": 1,
 }
 POSITIVE = ("optimizer.lr", "trainer.max_epochs", "trainer.gradient_clip_val")
 

@@ -6,6 +6,7 @@ Neither torch nor Hydra is imported, nor anything that the config names.
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,7 +79,9 @@ def check_target(key: str, target: Any) -> ConfigError | None:
     if not isinstance(target, str) or "." not in target:
         return ConfigError(key, target, "write package.module.Name")
     if not any(target.startswith(prefix) for prefix in build._trusted):
-        hint = "; of your own code, name the package or its folder by plugins=[...]"
+        root = target.partition(".")[0]
+        own = root not in sys.stdlib_module_names  # nobody means to build a model of those
+        hint = f"; if you trust it, add plugins=[{root}], or the folder it lies in" if own else ""
         return ConfigError(key, target, f"'{target.partition('.')[0]}' is not a trusted package{hint}")
     module, _, name = target.rpartition(".")
     try:
