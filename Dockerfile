@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # CUDA:  docker build -t genlab:cuda .
-#        docker run --gpus all -v genlab-data:/data -v "$PWD/outputs:/work/outputs" genlab:cuda train data=cifar10
+#        docker run --gpus all -v genlab-data:/data -v "$PWD/outputs:/runs/outputs" genlab:cuda train data=cifar10
 # CPU:   docker build -t genlab --build-arg TORCH_INDEX=<the index of CPU wheels that pytorch.org's selector shows> .
 #
 # torch's wheels carry the CUDA libraries themselves and run without a GPU too, so both start from the same small
@@ -25,9 +25,9 @@ RUN pip install --no-cache-dir -c /tmp/constraints.txt "genlab[$EXTRAS] @ file:/
 
 ARG UID=1000
 RUN useradd --create-home --uid "$UID" genlab \
-    && mkdir -p /data /work/outputs && chown -R genlab /data /work
+    && mkdir -p /data /runs/outputs && chown -R genlab /data /runs
 USER genlab
-WORKDIR /work
+WORKDIR /runs
 ENV GENLAB_DATA=/data
 VOLUME /data
 ENTRYPOINT ["genlab"]
