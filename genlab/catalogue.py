@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import textwrap
@@ -77,6 +78,12 @@ def read(path: Path) -> dict[str, Any]:
     if plain is not None and not isinstance(plain, dict):
         raise GenlabError(f"{path}: not a YAML mapping")
     return plain or {}
+
+
+def shown(path: Path) -> str:
+    """A file as a user would look for it."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("../..") else relative
 
 
 def card(path: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,11 +42,17 @@ def write(path: Path, state: dict[str, Any]) -> None:
     Raises:
         CheckpointError: it cannot be written (a full disk, say); what stood there before is untouched.
     """
+    free = 0
     try:
         with atomic(path) as partial:
-            torch.save(state, partial)
-    except (OSError, RuntimeError) as error:  # torch's archive writer tells of a full disk by a RuntimeError
-        reason = getattr(error, "strerror", None) or "the disk is full or not writable"
+            try:
+                torch.save(state, partial)
+            except RuntimeError:  # torch's archive writer says no more than that a write failed
+                free = shutil.disk_usage(path.parent).free
+                raise
+    except (OSError, RuntimeError) as error:
+        told = "the disk is full" if free < 1 << 20 else " ".join(str(error).split())[:160]
+        reason = getattr(error, "strerror", None) or told
         raise CheckpointError(f"{path}: cannot write the checkpoint: {reason}") from None
 
 

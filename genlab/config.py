@@ -27,6 +27,7 @@ from genlab.run import Run
 
 VERSION_BASE = "1.3"
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+SEARCH_PATH = "hydra.searchpath in command-line"  # Hydra's name for where a folder of the user's comes from
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
 made: list[Path | GenlabError] = []
@@ -43,6 +44,7 @@ class Composed:
         folder: where Hydra would put the run.
         sweep: where Hydra would put a sweep.
         varied: values by key that the config itself has Hydra's basic sweeper combine, ``hydra.sweeper.params``.
+        referred: the first part of every key that a value refers to, ``${model}`` or ``${model.latent}``.
     """
 
     config: dict[str, Any]
@@ -50,6 +52,7 @@ class Composed:
     folder: str
     sweep: str
     varied: dict[str, str]
+    referred: frozenset[str]
 
 
 def compose(name: str, overrides: Sequence[str], folders: Sequence[str] = ()) -> Composed:
@@ -67,7 +70,14 @@ def compose(name: str, overrides: Sequence[str], folders: Sequence[str] = ()) ->
         varied = {str(key): str(values) for key, values in params.items()}
         with read_write(config), open_dict(config):
             del config["hydra"]
-        return Composed(plain(config), choices, folder, sweep, varied)
+        referred = frozenset(re.findall(r"\$\{(\w+)", str(OmegaConf.to_container(config, resolve=False))))
+        return Composed(plain(config), choices, folder, sweep, varied, referred)
+
+
+def options(group: str) -> list[str]:
+    """Options of a group of Hydra's own, ``hydra/launcher``: those that are installed."""
+    with _session(), hydra.initialize_config_dir(str(conf_folder()), version_base=VERSION_BASE):
+        return list(GlobalHydra.instance().config_loader().get_group_options(group))
 
 
 def search_path(overrides: Sequence[str], folders: Sequence[str]) -> list[str]:
@@ -183,10 +193,16 @@ def create(folder: Path, config: DictConfig) -> None:
     choices = {str(key): value for key, value in settings.runtime.choices.items() if not str(key).startswith("hydra/")}
     resolved = plain(config) | {"choices": choices}
     if not (folder / "config.yaml").exists():
-        Run.create(folder, resolved, ["genlab", "train", *settings.overrides.task])
+        Run.create(folder, resolved, ["genlab", "train", *settings.overrides.task, *own_folders(settings)])
     elif Run(folder).config != resolved:
         reason = f"another run is there; genlab train run={os.path.relpath(folder)} goes on with that one"
         raise ConfigError("hydra.run.dir", os.path.relpath(folder), reason)
+
+
+def own_folders(settings: Any) -> list[str]:
+    """``--config-dir`` words for the user's own folders that a config was composed from."""
+    sources = [str(source.path) for source in settings.runtime.config_sources if source.provider == SEARCH_PATH]
+    return [word for path in sources for word in ("--config-dir", path)]
 
 
 def states(sweep: Path) -> dict[Path, int]:

@@ -34,7 +34,9 @@ class ConfigError(GenlabError):
     def __init__(self, key: str, value: Any, reason: str, suggestion: str = "", source: str = ""):
         hint = f"; did you mean '{suggestion}'?" if suggestion else ""
         origin = f"   ({source})" if source else ""
-        super().__init__(f"{key}={value}: {reason}{hint}{origin}")
+        written = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
+        self.setting = key if key.startswith("~") and value == "" else f"{key}={written}"  # a deletion has no value
+        super().__init__(f"{self.setting}: {reason}{hint}{origin}")
         self.key, self.value, self.reason, self.suggestion, self.source = key, value, reason, suggestion, source
 
 

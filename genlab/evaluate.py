@@ -20,7 +20,7 @@ from genlab.checkpoint import Loaded, load
 from genlab.data.base import Data, Examples
 from genlab.errors import ConfigError, GenlabError
 from genlab.metrics.base import Figure
-from genlab.metrics.choose import choose
+from genlab.metrics.choose import asked_for, choose
 from genlab.models.base import Batch, Samples
 from genlab.noise import Noise
 from genlab.run import Run
@@ -36,7 +36,6 @@ class Row(NamedTuple):
         model, data: names.
         step: of training.
         figures: by name.
-        left_out: why other metrics are not there, by name.
     """
 
     run: str
@@ -44,7 +43,6 @@ class Row(NamedTuple):
     data: str
     step: int
     figures: dict[str, Figure]
-    left_out: dict[str, str]
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -116,11 +114,12 @@ def evaluate(run: Run | None, checkpoint: str, options: Mapping[str, Any], devic
     metrics, left_out = choose(options, loaded.model, data.spec)
     for title, reason in left_out.items():
         say(f"{run.path.name if run else path}: no {title}: {reason}")
-    figures, failed = measure(loaded.model, data, metrics, options, device)
+    figures = measure(loaded.model, data, metrics, options, device)
+    figures = {name: figure for name, figure in figures.items() if asked_for(name, options)}
     common = {"data": name, "checkpoint": path.stem, "weights": "averaged" if loaded.averaged else "as trained"}
     figures = {key: figure._replace(protocol=common | figure.protocol) for key, figure in figures.items()}
     model = (config.get("choices") or {}).get("model") or type(loaded.model).__name__.lower()
-    return Row(str(run.path if run else path), str(model), name, loaded.step, figures, left_out | failed)
+    return Row(str(run.path if run else path), str(model), name, loaded.step, figures)
 
 
 def dataset(loaded: Loaded, config: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Data, str]:
@@ -143,8 +142,8 @@ def dataset(loaded: Loaded, config: Mapping[str, Any], options: Mapping[str, Any
 
 def measure(
     model: nn.Module, data: Data, metrics: Mapping[str, Metric], options: Mapping[str, Any], device: torch.device
-) -> tuple[dict[str, Figure], dict[str, str]]:
-    """Show every metric what it needs to see; figures by name, and why a metric that failed has none."""
+) -> dict[str, Figure]:
+    """Show every metric what it needs to see; figures by name. Of a metric that fails it is told why there is none."""
     left: dict[str, Any] = {name: metric.to(device) for name, metric in metrics.items()}
     failed: dict[str, str] = {}
     n, seed, batch = int(options["n"]), int(options["seed"]), int(options["batch"])
@@ -196,7 +195,7 @@ def measure(
             figures[key] = figure._replace(protocol=protocol)
     for name, reason in failed.items():
         say(f"no {name}: {reason}")
-    return figures, failed
+    return figures
 
 
 def generated(model: Any, spec: Spec, n: int, device: torch.device) -> Iterator[Batch]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -40,10 +42,16 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
         ConfigError: a metric is named that no run has.
     """
     named = options["run"]
-    table = tabulate(Run.find([named] if isinstance(named, str) else list(named)), options.get("metrics") or "auto")
+    runs = Run.find([named] if isinstance(named, str) else list(named))
+    table = tabulate(runs, options.get("metrics") or "auto")
+    bare = [os.path.relpath(run.path) for run in runs if not (run.path / "metrics.json").is_file()]
+    if bare:
+        which = ",".join(bare) if len(bare) < 4 or not isinstance(named, str) else named
+        print(f"{len(bare)} of {len(runs)} runs not measured yet: genlab eval run={which}", file=sys.stderr)
     if as_json:
         rows = [
             dict(zip(table.texts, texts, strict=True))
+            | {"runs": int(texts[-1])}
             | {"metrics": {name: figure._asdict() for name, figure in cells.items()}}
             for texts, cells in table.rows
         ]

@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 
 from genlab import __version__
-from genlab.errors import GenlabError
+from genlab.errors import ConfigError, GenlabError, nearest
 
 
 class Run:
@@ -37,13 +37,13 @@ class Run:
         path: its folder.
 
     Raises:
-        GenlabError: the folder holds no config.yaml, or one that is no YAML mapping.
+        ConfigError: the folder holds no config.yaml.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path).absolute()
         if not (self.path / "config.yaml").is_file():
-            raise GenlabError(f"run={path}: no run there (a run is a folder with a config.yaml)")
+            raise no_run(path)
 
     @classmethod
     def create(cls, path: str | Path, config: dict[str, Any], command: list[str]) -> Run:
@@ -70,7 +70,7 @@ class Run:
         """All runs at or below the folders that the patterns name; commas and globs are understood.
 
         Raises:
-            GenlabError: a pattern finds no run.
+            ConfigError: a pattern finds no run.
         """
         found: dict[Path, Run] = {}
         for pattern in (part for text in patterns for part in str(text).split(",") if part):
@@ -80,7 +80,7 @@ class Run:
             ]
             runs = [config.parent for config in configs if (config.parent / "run.yaml").is_file()]
             if not runs:
-                raise GenlabError(f"run={pattern}: no run there (a run is a folder with a config.yaml)")
+                raise no_run(pattern)
             for path in runs:
                 found.setdefault(path.resolve(), Run(path))
         return list(found.values())
@@ -116,12 +116,16 @@ class Run:
         validated, as for a GAN.
 
         Raises:
-            GenlabError: there is none.
+            ConfigError: a run never has one of this name.
+            GenlabError: there is none yet.
         """
         for candidate in [name, "last"] if name == "best" else [name]:
             path = self.checkpoints / f"{candidate}.ckpt"
             if path.is_file():
                 return path
+        if name not in ("best", "last"):
+            there = [path.stem for path in sorted(self.checkpoints.glob("*.ckpt"))]
+            raise ConfigError("ckpt", name, "no such checkpoint; write best, last, or a file", nearest(name, there))
         raise GenlabError(f"run={self.path}: it has no checkpoint '{name}' yet")
 
     @property
@@ -156,8 +160,21 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a failed write, unlike a failed open, does not say where
+        raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def no_run(path: str | Path) -> ConfigError:
+    """There is no run, and the folder beside it that may have been meant."""
+    parent = Path(path).parent
+    there = parent.iterdir() if parent.is_dir() else ()
+    beside = [entry.name for entry in there if entry.is_dir() and entry.name != Path(path).name]
+    near = nearest(Path(path).name, beside)
+    reason = "no run there (a run is a folder with a config.yaml)"
+    return ConfigError("run", path, reason, str(parent / near) if near else "", "command line")
 
 
 def title(config: Mapping[str, Any]) -> str:

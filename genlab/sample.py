@@ -50,29 +50,36 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
         else:
             save_density(loaded.model, made.x, made.density_of, picture)
         with atomic(numbers) as partial, open(partial, "wb") as file:
-            arrays: dict[str, Any] = {"samples": made.x.numpy(), "seeds": np.asarray(seeds)}
-            arrays["labels"] = np.full(len(made.x), -1) if made.labels is None else made.labels.numpy()
+            arrays: dict[str, Any] = {"samples": made.x.numpy(), "seeds": np.asarray(seeds), **(made.arrays or {})}
+            count = len(arrays["samples"])
+            arrays["labels"] = np.full(count, -1) if made.labels is None else made.labels.numpy()
             np.savez_compressed(file, **arrays)
     except OSError as error:
         raise GenlabError(f"{folder}: cannot write there: {error.strerror or error}") from None
     if as_json:
-        about = {"picture": str(picture), "samples": str(numbers), "n": len(made.x), "step": loaded.step}
+        about = {"picture": str(picture), "samples": str(numbers), "n": count, "step": loaded.step}
         print(json.dumps(about))
     else:
-        print(f"{len(made.x)} samples of step {loaded.step}: {picture}  {numbers}")
+        print(f"{count} samples of step {loaded.step}: {picture}  {numbers}")
     return 0
 
 
 class Made(NamedTuple):
-    """What a task made: examples in data space, their labels, and how many stand in a row of the picture.
+    """What a task made.
 
-    With ``density_of``, real data, the picture is the model's density over their frame.
+    Args:
+        x: examples in data space, as the picture shows them.
+        labels: theirs.
+        columns: how many stand in a row of the picture.
+        density_of: real data: the picture is then the model's density over their frame.
+        arrays: for samples.npz, in place of what stands there usually, or beside it.
     """
 
     x: Tensor
     labels: Tensor | None = None
     columns: int | None = None
     density_of: Tensor | None = None
+    arrays: dict[str, np.ndarray] | None = None
 
 
 def locate(options: Mapping[str, Any]) -> tuple[Path, Path]:
@@ -165,7 +172,8 @@ def interpolate(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], de
     """Rows of ten: from the code of one seed to that of the next along a great circle.
 
     sin((1 - t) w) / sin(w) z1 + sin(t w) / sin(w) z2, w the angle between them (White 2016, arXiv 1609.04468): the
-    straight line between Gaussian codes passes where the model has never been trained.
+    straight line between Gaussian codes passes where the model has never been trained. In samples.npz, ``seeds`` (N, 2)
+    are the two ends of each sample's row and ``t`` (N) how far along it is.
     """
     model, steps = loaded.model, 10
     if not isinstance(model, Decodes):
@@ -179,23 +187,27 @@ def interpolate(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], de
         angle = torch.arccos(cosine)
         t = torch.linspace(0, 1, steps, device=codes.device)[:, None]
         rows.append((torch.sin((1 - t) * angle) * one + torch.sin(t * angle) * two) / torch.sin(angle))
+    ends = np.asarray(seeds[: 2 * len(rows)]).reshape(-1, 2).repeat(steps, 0)
+    arrays = {"seeds": ends, "t": np.tile(np.linspace(0, 1, steps), len(rows))}
     with torch.no_grad():
-        return Made(torch.cat([model.decode(row).cpu() for row in rows]), columns=steps)
+        return Made(torch.cat([model.decode(row).cpu() for row in rows]), columns=steps, arrays=arrays)
 
 
 def reconstruct(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> Made:
-    """Pairs of rows: test examples, and what is left of them after encoding and decoding. A seed is an index."""
+    """Pairs side by side: a test example, and what is left of it after encoding and decoding. A seed is an index.
+
+    In samples.npz, ``samples`` are what is left and ``originals`` the examples.
+    """
     if not isinstance(loaded.model, Encodes):
         raise ConfigError("task", "reconstruct", f"{type(loaded.model).__name__} does not encode")
     data = build(loaded.config["data"])
     data.prepare()
     test = data.split("test")
-    columns = min(8, len(seeds))
     x = test.x[torch.as_tensor([seed % len(test.x) for seed in seeds])]
     with torch.no_grad():
         back = torch.cat([loaded.model.decode(loaded.model.encode(part.to(device))).cpu() for part in x.split(CHUNK)])
-    pairs = [torch.cat([a, b]) for a, b in zip(x.split(columns), back.split(columns), strict=True) if len(a) == columns]
-    return Made(torch.cat(pairs), columns=columns)
+    arrays = {"samples": back.numpy(), "originals": x.numpy()}
+    return Made(torch.stack([x, back], 1).flatten(0, 1), columns=2 * min(6, len(seeds)), arrays=arrays)
 
 
 def density(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> Made:

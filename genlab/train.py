@@ -64,6 +64,10 @@ def main(folder: str | Path) -> int:
             if "state_dict" not in str(error):
                 raise
             raise CheckpointError(f"{last}: its weights are not those of the model in {run.path}/config.yaml") from None
+        except KeyboardInterrupt:
+            note(run, status="interrupted")
+            say(f"stopped before it could save; {resumable(last)}; go on with: genlab train run={shown(run)}")
+            raise
         except BaseException as error:
             note(run, status="failed", error=" ".join(f"{type(error).__name__}: {error}".split()))
             raise

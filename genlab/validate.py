@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,10 +16,10 @@ from genlab import config
 from genlab.catalogue import groups
 from genlab.config import COMPOSE_ERRORS, Composed
 from genlab.errors import ConfigError, nearest
-from genlab.validation.mistakes import Problems, free_form, has, mistakes, not_taken
+from genlab.validation.mistakes import BARE, Problems, free_form, has, mistakes, not_taken
 from genlab.validation.origin import Origin
 from genlab.validation.signatures import signature
-from genlab.validation.words import Word, admit_plugins, mend_groups, overrides, read
+from genlab.validation.words import STANDS_IN, Word, admit_plugins, mend_files, mend_groups, overrides, read
 
 JOBS = 64  # of a sweep that are checked one by one
 
@@ -44,13 +44,16 @@ class Checked:
         return self.jobs[0].config
 
 
-def check(typed: Sequence[str], folders: Sequence[str] = (), *, multirun: bool = False) -> Checked:
+def check(
+    typed: Sequence[str], folders: Sequence[str] = (), *, multirun: bool = False, advice: str = "add -m"
+) -> Checked:
     """Check the words of ``genlab train``.
 
     Args:
         typed: overrides as typed.
         folders: of ``--config-dir``.
         multirun: values may be sweeps.
+        advice: what to do about a sweep where there may be none.
 
     Raises:
         ConfigErrors: all mistakes in it.
@@ -61,11 +64,11 @@ def check(typed: Sequence[str], folders: Sequence[str] = (), *, multirun: bool =
         for word in words:
             if len(word.values) > 1:
                 value = word.rest.partition("=")[2]
-                problems.add(ConfigError(word.key, value, "several values are a sweep: add -m", "", "command line"))
+                problems.add(ConfigError(word.key, value, f"several values are a sweep: {advice}", "", "command line"))
         words = [replace(word, values=word.values[:1]) for word in words]
-    words = mend_groups(words, folders, problems)
+    words = mend_files(mend_groups(words, folders, problems), folders, problems)
     plugins = admit_plugins(words, problems)
-    varied = declared(words, folders, problems, multirun=multirun)
+    varied = declared(words, folders, problems, "" if multirun else advice)
     typed_last = {word.key: word for word in words}
     swept = [typed_last.get(word.key, word) for word in varied]  # in the order of Hydra's jobs
     swept += [word for word in words if word.key not in {word.key for word in varied}]
@@ -85,9 +88,9 @@ def check(typed: Sequence[str], folders: Sequence[str] = (), *, multirun: bool =
     return Checked(overrides, jobs, plugins)
 
 
-def declared(words: Sequence[Word], folders: Sequence[str], problems: Problems, *, multirun: bool) -> list[Word]:
-    """What the config itself varies, as an experiment may by ``hydra.sweeper.params``; without ``-m`` a problem, and
-    then the first value of each stands for it."""
+def declared(words: Sequence[Word], folders: Sequence[str], problems: Problems, advice: str) -> list[Word]:
+    """What the config itself varies, as an experiment may by ``hydra.sweeper.params``; with ``advice`` what to do about
+    it a problem, and then the first value of each stands for it."""
     heads = [word for word in words if word.group or word.key.startswith(("hydra.", "hydra/"))]
     try:  # Hydra, too, reads this from a config without what is swept
         head = config.compose("train", overrides(word for word in heads if len(word.values) == 1), folders)
@@ -97,11 +100,11 @@ def declared(words: Sequence[Word], folders: Sequence[str], problems: Problems, 
     varied = mend_groups(read(read_from, folders, problems), folders, problems)
     typed = {word.key for word in words}
     runs = math.prod(len(word.values) for word in varied if word.key not in typed)
-    if multirun or runs == 1:
+    if not advice or runs == 1:
         return varied
     chosen = head.choices.get("experiment")
     key, value = ("experiment", chosen) if chosen else ("hydra.sweeper.params", ",".join(head.varied))
-    problems.add(ConfigError(key, value, f"a sweep of {runs} runs: add -m", "", "command line"))
+    problems.add(ConfigError(key, value, f"a sweep of {runs} runs: {advice}", "", "command line"))
     return [replace(word, values=word.values[:1]) for word in varied]
 
 
@@ -132,28 +135,53 @@ def check_job(
     if composed is not None:
         composed = replace(composed, config=composed.config | {"choices": composed.choices})
         origin = Origin(words, folders, composed)
-        for error in mistakes(composed.config):
+        doubtful = {word.key for word in words if word.rest == STANDS_IN}
+        for error in [*strays(composed, folders), *mistakes(composed.config)]:
+            if error.key.partition(".")[0] in doubtful:
+                continue
             source = error.source or origin.of(error.key)
             problems.add(ConfigError(error.key, error.value, error.reason, error.suggestion, source))
     return composed
 
 
+def strays(composed: Composed, folders: Sequence[str]) -> Iterator[ConfigError]:
+    """Keys that nothing reads: no group's, none of genlab's own, and no variable that another value refers to."""
+    known = {*BARE, *(group.partition("/")[0] for group in groups(folders)), "training", "choices"} - {"recipe"}
+    for key, value in composed.config.items():
+        if key not in known and key not in composed.referred:
+            near = nearest(key, known) or within(key, composed.config)
+            shown = "{...}" if isinstance(value, Mapping) else value
+            yield ConfigError(key, shown, f"no such group or key as '{key}'", near)
+
+
 def composition(words: Sequence[Word], folders: Sequence[str], problems: Problems) -> Composed | None:
-    """Hydra's composition; where it fails, the words that it fails for are problems, and None is returned."""
+    """Hydra's composition; the words that it fails for are problems, and the rest is composed without them. None where
+    it is not a word that is at fault."""
     try:
         return config.compose("train", overrides(words), folders)
     except COMPOSE_ERRORS as whole:
         groups_alone = [word for word in words if word.group]
-        found = False
+        sound = list(groups_alone)
         for word in (word for word in words if not word.group):
             try:
                 config.compose("train", overrides([*groups_alone, word]), folders)
+                sound.append(word)
             except COMPOSE_ERRORS as single:
-                found = True
-                problems.add(ConfigError(word.key, word.values[0], config.plainly(single).reason, "", "command line"))
-        if not found:
-            problems.add(config.plainly(whole))
+                problems.add(refused(word, single))
+        if len(sound) < len(words):
+            return composition(sound, folders, problems)
+        problems.add(config.plainly(whole))
         return None
+
+
+def refused(word: Word, error: Exception) -> ConfigError:
+    """Why Hydra does not take a word."""
+    value, said = word.values[0] if word.values else "", config.plainly(error).reason
+    if word.prefix == "+" and "already at" in said:
+        return ConfigError(f"+{word.key}", value, "the key is there already", f"{word.key}={value}", "command line")
+    if word.prefix == "~":
+        return ConfigError(f"~{word.key}", value, "no such key to delete", "", "command line")
+    return ConfigError(word.key, value, said, "", "command line")
 
 
 def unknown(word: Word, whole: Mapping[str, Any], known_groups: Sequence[str]) -> ConfigError | None:
@@ -162,7 +190,7 @@ def unknown(word: Word, whole: Mapping[str, Any], known_groups: Sequence[str]) -
     node: Any = whole
     for depth, part in enumerate(parts):
         if not isinstance(node, Mapping):
-            reason = f"'{'.'.join(parts[:depth])}' is a value and has no keys"
+            reason = f"'{'.'.join(parts[:depth])}' is {'null' if node is None else 'a value'} and has no keys"
             return ConfigError(word.key, word.values[0], reason, "", "command line")
         if part not in node:
             break
@@ -176,10 +204,19 @@ def unknown(word: Word, whole: Mapping[str, Any], known_groups: Sequence[str]) -
         return not_taken(f"{owner}.{part}", value, str(node["_target_"]), part, "command line")
     if depth == 0:
         candidates = sorted({*(key for key in whole if key != "choices"), *known_groups} - {"recipe"})
-        near = nearest(part, candidates)
+        near = nearest(part, candidates) or within(part, whole)
         return ConfigError(word.key, value, f"no such group or key as '{part}'", near, "command line")
     if free_form(whole, parts[:depth]):
         return None
     near = nearest(part, node)
     there = "" if near or not node else f"; there are {', '.join(map(str, node))}"
     return ConfigError(word.key, value, f"'{owner}' has no '{part}'{there}", near, "command line")
+
+
+def within(name: str, whole: Mapping[str, Any]) -> str:
+    """The key with its group, ``optimizer.lr``, where a key of this name belongs to one."""
+    for group, node in whole.items():
+        known = signature(str(node.get("_target_", ""))) if isinstance(node, Mapping) else None
+        if known is not None and name in known.arguments and not known.arguments[name].required:
+            return f"{group}.{name}"
+    return ""

@@ -198,8 +198,24 @@ def test_a_run_whose_config_names_something_untrusted_is_refused(compose):
 
 
 def test_resuming_nothing_is_an_error(tmp_path, capsys):
-    assert main("train", f"run={tmp_path}") == 1
-    assert "no run there" in capsys.readouterr().err
+    (tmp_path / "runs").mkdir()
+    for words in (
+        ["train", f"run={tmp_path}/runz"],
+        ["sample", f"run={tmp_path}/runz"],
+        ["report", f"{tmp_path}/runz"],
+    ):
+        assert main(*words) == 2
+        assert (
+            f"no run there (a run is a folder with a config.yaml); did you mean '{tmp_path}/runs'"
+            in capsys.readouterr().err
+        )
+
+
+def test_a_wrong_run_is_told_before_torch_is_loaded():
+    script = "import sys; from genlab.cli import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
+    for verb in ("train", "sample", "eval", "report"):
+        done = subprocess.run([sys.executable, "-c", script, verb, "run=nowhere"], capture_output=True, text=True)
+        assert done.stdout == "2 False\n", done.stderr
 
 
 def test_folders_of_configs_reach_the_page_of_evaluation(tmp_path):
@@ -210,7 +226,7 @@ def test_what_a_page_returns_is_the_exit_code(monkeypatch):
     from genlab import evaluate
 
     monkeypatch.setattr(evaluate, "main", lambda options, as_json: 1)
-    assert main("eval", "run=x") == 1
+    assert main("eval", "ckpt=x") == 1
 
 
 def test_every_option_of_a_verb_is_read_by_its_page():

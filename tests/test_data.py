@@ -197,10 +197,11 @@ def test_fashion_mnist_takes_its_counts_from_the_header():
 
 
 @real
-def test_cifar10_is_the_published_one():
+def test_cifar10_is_the_published_one(capsys):
     data = CIFAR10(validation=0)
     data.prepare()
     train, test = data.split("train"), data.split("test")
+    assert capsys.readouterr().err == ""
     assert torch.bincount(train.y).tolist() == [5000] * 10 and torch.bincount(test.y).tolist() == [1000] * 10
     assert len(data.split("val")) == 0
     means = [train.x[:, c].float().mean().item() / 255 for c in range(3)]

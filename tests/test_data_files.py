@@ -228,3 +228,15 @@ def test_cifar10_is_read_from_the_makers_archive_where_only_that_is_there(tmp_pa
     shutil.rmtree(folder)
     with pytest.raises(DataError, match=r"test_batch: cannot be read: No such file"):
         cifar.split("test")
+
+
+def test_images_of_cifar10_that_are_not_the_makers_are_remarked_upon(tmp_path, capsys):
+    data = np.random.default_rng(0).integers(0, 256, (10000, 3072), np.uint8)
+    folder = tmp_path / "cifar10" / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    for i in range(1, 6):
+        (folder / f"data_batch_{i}").write_bytes(pickle.dumps({"data": data, "labels": [3] * 10000}, protocol=3))
+    CIFAR10(root=str(tmp_path)).split("train")
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 5 and all("damaged, or changed on purpose?" in line for line in told)
+    assert told[0].startswith(str(folder / "data_batch_1"))

@@ -9,41 +9,12 @@ import sys
 
 import pytest
 import yaml
+from runs import FLOW, GAN, MOONS, make_run
 
-from genlab import checkpoint, config, evaluate, report, tables
-from genlab.build import build
+from genlab import config, evaluate, report, tables
 from genlab.errors import ConfigError, GenlabError
 from genlab.metrics.base import Figure
 from genlab.run import Run
-
-DIGITS = {"_target_": "genlab.data.digits.Digits", "limit": 40}
-MOONS = {"_target_": "genlab.data.planar.Moons", "test": 300}
-VAE = {
-    "_target_": "genlab.models.vae.vae.VAE",
-    "latent": 2,
-    "encoder": {"_target_": "genlab.models.vae.mlp.Encoder"},
-    "decoder": {"_target_": "genlab.models.vae.mlp.Decoder"},
-}
-FLOW = {"_target_": "genlab.models.flow.realnvp.realnvp", "layers": 2, "width": 8, "net": "mlp"}
-GAN = {
-    "_target_": "genlab.models.gan.gan.GAN",
-    "generator": {"_target_": "genlab.models.gan.mlp.Generator"},
-    "discriminator": {"_target_": "genlab.models.gan.mlp.Discriminator"},
-}
-
-
-def make_run(path, model=VAE, data=DIGITS):
-    """A run folder as training leaves it, of a model that has learnt nothing."""
-    resolved = {"model": model, "data": data, "seed": 0}
-    run = Run.create(path, resolved, ["genlab", "train"])
-    built = build(data)
-    network = build(model, spec=built.spec)
-    state = {f"model.{key}": value for key, value in network.state_dict().items()}
-    run.checkpoints.mkdir()
-    checkpoint.write(
-        run.checkpoints / "last.ckpt", {"genlab": checkpoint.card(resolved, built.spec, 7), "state_dict": state}
-    )
-    return run
 
 
 def measured(capsys, *words):
@@ -89,13 +60,39 @@ def test_figures_replace_only_those_of_the_same_protocol(tmp_path, capsys):
     assert sorted(stored) == [("bpd", 3), ("bpd", 4), ("nats", 3), ("nats", 4), ("negative_elbo", 1)]
 
 
+def test_only_the_figures_asked_for_are_there(tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    for asked, names in (
+        ("bpd", {"bpd"}),
+        ("likelihood", {"nats", "bpd", "negative_elbo"}),
+        ("[nats,bpd]", {"nats", "bpd"}),
+    ):
+        _, (row,) = measured(capsys, f"run={run.path}", f"metrics={asked}", "k=2")
+        assert set(row["metrics"]) == names
+
+
+def test_a_report_of_runs_never_measured_says_what_to_do(tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    report.main({"run": str(tmp_path)}, True)
+    printed = capsys.readouterr()
+    assert "1 of 1 runs not measured yet: genlab eval run=" in printed.err and "run" in printed.err
+    (row,) = json.loads(printed.out)
+    assert row["runs"] == 1 and row["metrics"] == {}
+    measured(capsys, f"run={run.path}", "metrics=bpd", "k=2")
+    report.main({"run": str(tmp_path)}, True)
+    assert "not measured" not in capsys.readouterr().err
+
+
 def test_what_does_not_apply_is_left_out_with_the_reason(tmp_path, capsys):
     gan, flow = make_run(tmp_path / "gan", GAN), make_run(tmp_path / "flow", FLOW, MOONS)
-    _, rows = measured(capsys, f"run='{gan.path},{flow.path}'")
+    evaluate.main(config.compose("eval", [f"run='{gan.path},{flow.path}'", "n=70"]).config, True)
+    printed = capsys.readouterr()
+    rows = json.loads(printed.out)
+    assert set(rows[0]) == {"run", "model", "data", "step", "metrics"}
     assert set(rows[0]["metrics"]) == {"is_digits", "fid_digits"}
-    assert "GAN is no Density or Bound" in rows[0]["left_out"]["nats, bpd, negative_elbo"]
+    assert "no nats, bpd, negative_elbo: GAN is no Density or Bound" in printed.err
     assert {name: figure["mark"] for name, figure in rows[1]["metrics"].items()} == {"nats": "=", "integral": "~"}
-    assert "integer levels" in rows[1]["left_out"]["fid"]
+    assert "no fid: " in printed.err and "integer levels" in printed.err
 
 
 def test_a_checkpoint_alone_will_do(tmp_path, capsys):

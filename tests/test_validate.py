@@ -163,6 +163,54 @@ def test_the_kind_that_a_data_set_declares_is_that_of_its_spec():
             assert kind({"data": node}) == build(node).spec.kind, path.stem
 
 
+def test_what_hydra_refuses_hides_nothing_else():
+    found = problems("+optimizer.lr=1", "~model.nothing", "~data", "hydra.run.dirr=x", "trainer.max_steps=x")
+    assert found["+optimizer.lr"].suggestion == "optimizer.lr=1" and "no such key" in found["~model.nothing"].reason
+    assert "a run needs one" in found["~data"].reason and "hydra.run.dirr" in found
+    assert "whole number" in found["trainer.max_steps"].reason
+
+
+def test_a_launcher_or_sweeper_that_is_not_installed_names_its_extra():
+    assert "genlab[ray]" in problems("hydra/launcher=ray", multirun=True)["hydra/launcher"].reason
+    assert problems("hydra/launcher=basicc", multirun=True)["hydra/launcher"].suggestion == "basic"
+
+
+def test_a_key_without_its_group_is_found():
+    found = problems("lr=3", "max_steps=5", "penlty=r1")
+    suggestions = {key: error.suggestion for key, error in found.items()}
+    assert suggestions == {"lr": "optimizer.lr", "max_steps": "trainer.max_steps", "penlty": "penalty"}
+
+
+def test_mistakes_of_a_file_of_ones_own_are_told_together_and_name_it(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - vae\n  - override /loss: elob\n  - override /optimizer: nothing\n"
+        "penlty: 3\nwidth: 7\nmodel: {latent: '${width}'}\ntrainer: {max_stepss: 10}\n"
+    )
+    (tmp_path / "model" / "below.yaml").write_text("# @package _global_\ndefaults:\n  - vea\n")
+    (tmp_path / "experiment" / "all.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /model: mine\n  - override /data: cifra10\n"
+    )
+    folders = [str(tmp_path)]
+    found = problems("experiment=all", "seed=x", folders=folders)
+    assert {key: error.suggestion for key, error in found.items()} == {
+        "loss": "elbo", "optimizer": "", "data": "cifar10", "penlty": "penalty", "trainer.max_stepss": "max_steps",
+        "seed": "",
+    }  # fmt: skip
+    files = {key: error.source.rpartition("/")[2] for key, error in found.items()}
+    assert files["loss"] == files["penlty"] == files["trainer.max_stepss"] == "mine.yaml"
+    assert files["data"] == "all.yaml" and files["seed"] == "command line"
+    found = problems("model=below", "seed=x", folders=folders)
+    assert (found["model"].value, found["model"].suggestion) == ("vea", "vae") and "seed" in found
+    assert "loss" not in problems("model=mine", "loss=elbo", "seed=x", folders=folders)
+
+
+def test_bit_depth_is_checked_against_the_makers():
+    assert "2 to 17" in problems("data.levels=1000")["data.levels"].reason
+    assert "data.levels" in problems("data=cifar10", "data.levels=1", "seed=x")
+
+
 def test_untrusted_targets_are_refused_and_nothing_of_them_is_run(tmp_path, monkeypatch):
     (tmp_path / "wicked.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Loss: ...\n")
     monkeypatch.syspath_prepend(tmp_path)

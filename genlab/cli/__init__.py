@@ -59,7 +59,7 @@ def complain(error: GenlabError) -> None:
     for problem in problems:
         if isinstance(problem, ConfigError):
             hint = f"; did you mean '{problem.suggestion}'?" if problem.suggestion else ""
-            rows.append((f"{problem.key}={problem.value}:", f"{problem.reason}{hint}", problem.source))
+            rows.append((f"{problem.setting}:", f"{problem.reason}{hint}", problem.source))
         else:
             told = str(problem) if isinstance(problem, SweepError) else " ".join(str(problem).split())
             rows.append((told, "", ""))
@@ -102,6 +102,11 @@ def measure(verb: str, line: Line) -> int:
 
     options = choices.options(verb, line.words, line.folders)
     admit(options.get("plugins") or [])
+    if options.get("run"):  # a wrong folder is told before torch is loaded
+        from genlab.run import Run
+
+        named = options["run"]
+        Run.find([named] if isinstance(named, str) else list(map(str, named)))
     from importlib import import_module
 
     page = import_module({"sample": "genlab.sample", "eval": "genlab.evaluate", "report": "genlab.report"}[verb])
@@ -113,7 +118,7 @@ def check(verb: str, line: Line) -> int:
     """``genlab check``: compose as training does, then the laws."""
     from genlab import validate
 
-    checked = validate.check(line.words, line.folders)
+    checked = validate.check(line.words, line.folders, advice="genlab check takes one")
     admit(checked.plugins)
     from genlab.check import main
 
@@ -124,7 +129,12 @@ def show(verb: str, line: Line) -> int:
     """``genlab list``."""
     from genlab.catalogue import main
 
-    main(line.words, line.folders, as_json="--json" in line.flags)
+    named = [word for word in line.words if word.startswith("plugins=")]
+    if named:
+        from genlab.validation.words import listed
+
+        admit([name for word in named for name in listed(word.partition("=")[2])])
+    main([word for word in line.words if word not in named], line.folders, as_json="--json" in line.flags)
     return 0
 
 

@@ -98,15 +98,23 @@ def go(folder: str) -> int:
     """Train the run; the process looks from now on as if it had been called for just that, as ranks will be."""
     sys.argv = [sys.argv[0], "train", f"run={folder}"]
     from genlab.run import Run
-    from genlab.train import main
 
     try:
+        from genlab.train import main
+
         return main(folder)
+    except KeyboardInterrupt:
+        run = Run(folder)
+        if run.info.get("status") == "created":
+            run.note(status="interrupted")
+            print(f"stopped before the first step; start with: genlab train run={folder}", flush=True)
+        raise
     except Exception as error:
         run = Run(folder)
         if run.info.get("status") == "created":  # it failed before training began
             told = str(error) if isinstance(error, GenlabError) else f"{type(error).__name__}: {error}"
-            run.note(status="failed", error=" ".join(told.split()))
+            with contextlib.suppress(OSError):  # on a full disk the error that led here matters more
+                run.note(status="failed", error=" ".join(told.split()))
         raise
 
 

@@ -41,7 +41,7 @@ def check(folder: str, words: Sequence[str] = (), *, record: bool = False) -> Re
 
     Raises:
         ConfigErrors: all mistakes in them.
-        GenlabError: there is no run.
+        ConfigError: there is no run.
     """
     run, problems = Run(folder), Problems()
     changed = copy.deepcopy(run.config)

@@ -96,9 +96,7 @@ class CelebA(Images):
         return (self.size or self.crop,) * 2
 
     def read(self, part: str) -> tuple[Portraits, np.ndarray]:
-        attributes = self._find("list_attr_celeba.txt")
-        partition = self._find("list_eval_partition.txt")
-        images = self._find("img_align_celeba", "img_align_celeba.zip")
+        attributes, partition, images = self._files()
         names, values = self._attributes(attributes)
         content = partition.read_bytes()
         chosen = self._partition(partition, content, names) == ("train", "val", "test").index(part)
@@ -108,15 +106,26 @@ class CelebA(Images):
             raise DataError(f"{images}: {error}") from error
         return portraits, values[chosen]
 
-    def _find(self, *names: str) -> Path:
-        for name in names:
-            for folder in (self.folder, *(self.folder / sub for sub in ("Img", "Anno", "Eval"))):
-                if (folder / name).exists():
-                    return folder / name
-        raise DataError(
-            f"{self.folder / names[0]}: no such {'folder' if len(names) > 1 else 'file'}; CelebA's terms forbid "
-            f"automatic download: get {names[-1]} from {PAGE} and put it into {self.folder}"
+    def _files(self) -> tuple[Path, Path, Path]:
+        """The lists of attributes and of parts, and the images; all that are missing are told at once."""
+        folders = (self.folder, *(self.folder / name for name in ("Img", "Anno", "Eval")))
+        wanted = (
+            ("list_attr_celeba.txt",),
+            ("list_eval_partition.txt",),
+            ("img_align_celeba", "img_align_celeba.zip"),
         )
+        found = [
+            next((path for name in names for folder in folders if (path := folder / name).exists()), None)
+            for names in wanted
+        ]
+        missing = [names[-1] for names, path in zip(wanted, found, strict=True) if path is None]
+        if missing:
+            raise DataError(
+                f"{self.folder / missing[0]}: no such file; CelebA's terms forbid automatic download: get "
+                f"{', '.join(missing)} from {PAGE} and put {'them' if missing[1:] else 'it'} into {self.folder}"
+            )
+        attributes, partition, images = (path for path in found if path is not None)
+        return attributes, partition, images
 
     @staticmethod
     def _attributes(path: Path) -> tuple[list[str], np.ndarray]:

@@ -80,7 +80,7 @@ class Folder(Images):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.path:
-            raise ConfigError("data.path", self.path, "give the folder of the images")
+            raise ConfigError("data.path", self.path, "give the folder of the images, data.path=photos")
 
     @property
     def folder(self) -> Path:

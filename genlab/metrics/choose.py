@@ -104,3 +104,15 @@ def _wanted(asked: Any, nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:
             raise ConfigError("metrics", text, f"no such metric; there are {', '.join(known)}", nearest(text, known))
         wanted.append(name)
     return list(dict.fromkeys(wanted))
+
+
+def asked_for(figure: str, options: Mapping[str, Any]) -> bool:
+    """Whether ``metrics`` names a figure, the metric that it is of, or neither is named: then all are asked for."""
+    asked = options["metrics"]
+    if asked in (None, "auto"):
+        return True
+    names = {figure, figure.rpartition("_")[0]}
+    for name, node in presets("metric", options).items():
+        if names & set(getattr(locate(node["_target_"]), "figures", ())):
+            names |= {name}
+    return bool(names & set(asked.split(",") if isinstance(asked, str) else map(str, asked)))

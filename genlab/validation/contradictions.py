@@ -127,6 +127,16 @@ def output_distribution(config: Config) -> Iterator[ConfigError]:
         yield ConfigError("model.likelihood", choice, reason, "categorical")
 
 
+def bit_depth(config: Config) -> Iterator[ConfigError]:
+    """Coarser levels than the makers', and two at least."""
+    data = of(config, "data")
+    if data is None or kind(config) != "image":
+        return
+    given, native = config["data"].get("levels"), data.constants.get("native_levels")
+    if is_number(given) and is_number(native) and not 2 <= given <= native:
+        yield ConfigError("data.levels", given, f"{data.name} takes 2 to {native} levels")
+
+
 def patience(config: Config) -> Iterator[ConfigError]:
     """A game has no validation figure that could get better."""
     training, given = of(config, "training"), look(config, "trainer.patience")
@@ -191,6 +201,7 @@ RULES: tuple[Callable[[Config], Iterator[ConfigError]], ...] = (
     double_backward,
     device,
     output_distribution,
+    bit_depth,
     patience,
     ranges,
     own_requirements,

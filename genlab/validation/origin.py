@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from genlab.catalogue import conf_folder, read
+from genlab.catalogue import conf_folder, read, shown
 from genlab.config import Composed
 from genlab.validation.mistakes import has
 from genlab.validation.words import Word
@@ -30,7 +29,7 @@ class Origin:
             option = self.choices.get(name)
             for path in self.files(name, option):
                 if has(read(path), key if name != group or name == "model" else key.partition(".")[2]):
-                    return self.shown(path)
+                    return shown(path)
         return "command line" if any(word.key == group for word in self.words) else ""
 
     def files(self, group: str, option: Any) -> Iterator[Path]:
@@ -42,8 +41,3 @@ class Origin:
                 for entry in (read(path)).get("defaults") or []:
                     if isinstance(entry, str) and entry != "_self_":
                         yield from self.files(group, entry)
-
-    def shown(self, path: Path) -> str:
-        """As a user would look for it."""
-        shown = os.path.relpath(path)
-        return str(path) if shown.startswith("../..") else shown

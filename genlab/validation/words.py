@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from genlab import build, plugins
-from genlab.catalogue import groups
+from genlab import build, config, plugins
+from genlab.catalogue import groups, shown
+from genlab.catalogue import read as read_file
 from genlab.errors import ConfigError, nearest
 from genlab.validation.mistakes import Problems
 
-SINGULAR = {"data": "data set"}
+SINGULAR = {"data": "data set", "hydra/launcher": "launcher", "hydra/sweeper": "sweeper"}
+EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray", "optuna": "optuna"}
+"""Which extra of the package brings a launcher or sweeper of Hydra's."""
+STANDS_IN = ""  # the rest of a word that was not typed: it takes a wrong option's place, so that checking can go on
+NEEDED = ("data", "loss", "model", "optimizer", "penalty", "trainer")
 FOREIGN = re.compile(r"[^\x00-\x7f]|~")
 PLAIN = re.compile(r"[\w~/.@%+: -]+")
 
@@ -29,7 +35,7 @@ class Word:
         key: dotted key, or a group.
         package: where a group's config goes, if not to its own name.
         values: as Hydra reads them; several in a sweep, none in a deletion.
-        rest: everything after the prefix, as typed.
+        rest: everything after the prefix, as typed; of one that was not typed, ``STANDS_IN``.
         group: it takes an option of a group.
     """
 
@@ -77,7 +83,7 @@ def read(typed: Sequence[str], folders: Sequence[str], problems: Problems) -> li
         elif parsed.is_interval_sweep():
             values = ("",)
         else:
-            values = (parsed.get_value_string(),)
+            values = (parsed.get_value_string(),) if equals else ()
         words.append(Word(prefix, name, parsed.package or "", values, text.removeprefix(prefix), name in known))
     return words
 
@@ -87,19 +93,20 @@ def mend_groups(words: Sequence[Word], folders: Sequence[str], problems: Problem
     group is left out."""
     known, mended, lost = groups(folders), [], set()
     for word in words:
-        if not word.group or word.prefix == "~":
+        plugin = word.key in ("hydra/launcher", "hydra/sweeper")
+        if word.prefix == "~" and word.key in NEEDED:
+            problems.add(ConfigError(f"~{word.key}", "", "a run needs one", "", "command line"))
+            continue
+        if not (word.group or plugin) or word.prefix == "~":
             mended.append(word)
             continue
-        options = known[word.key]
+        options = config.options(word.key) if plugin else known[word.key]
         values = []
         for value in word.values:
             unwrapped = value.strip("[]").split(",") if value.startswith("[") else [value]
             wrong = [option for option in unwrapped if option not in options and option != "null"]
             for option in wrong:
-                near = nearest(option, options)
-                reason = f"no such {SINGULAR.get(word.key, word.key)}"
-                listing = "" if near else f"; there are {', '.join(sorted(options))}"
-                problems.add(ConfigError(word.key, option, reason + listing, near, f"genlab list {word.key}"))
+                problems.add(no_option(word.key, option, options))
             fixed = [nearest(option, options) if option in wrong else option for option in unwrapped]
             values += [value] if not wrong else [f"[{','.join(fixed)}]" if value.startswith("[") else fixed[0]]
         values = [value for value in values if value]
@@ -108,6 +115,60 @@ def mend_groups(words: Sequence[Word], folders: Sequence[str], problems: Problem
         else:
             lost.add(word.key)
     return [word for word in mended if word.key.partition(".")[0] not in lost]
+
+
+def mend_files(words: Sequence[Word], folders: Sequence[str], problems: Problems) -> list[Word]:
+    """The words with others added that put slips in the defaults lists of the user's own files right; an option whose
+    file cannot be put right is left out with all that hangs on it."""
+    typed, added, lost = {word.key for word in words}, [], set()
+    for word in (word for word in words if word.group and word.prefix != "~"):
+        for value in word.values:
+            for option in value.strip("[]").split(","):
+                for path, group, wrong in slips(word.key, option, folders):
+                    if group in typed and group != word.key:
+                        continue  # what is typed takes its place
+                    options = groups(folders).get(group, [])
+                    problems.add(no_option(group, wrong, options, shown(path)))
+                    if options and group != word.key:
+                        added.append(Word("", group, "", (nearest(wrong, options) or options[0],), STANDS_IN, True))
+                    else:
+                        lost.add(word.key)
+    return [word for word in [*words, *added] if word.key.partition(".")[0] not in lost]
+
+
+def slips(group: str, option: str, folders: Sequence[str]) -> Iterator[tuple[Path, str, str]]:
+    """Options that the file of an option, and those it builds on, name and that are not there."""
+    known = groups(folders)
+    path = next((path for folder in folders if (path := Path(folder) / group / f"{option}.yaml").is_file()), None)
+    if path is None:  # genlab's own files have no slips
+        return
+    for entry in read_file(path).get("defaults") or []:
+        for key, named in entry.items() if isinstance(entry, Mapping) else [("", entry)]:
+            words = str(key).split()
+            if "optional" in words or "_self_" in (key, named):
+                continue
+            name = words[-1].partition("@")[0] if words else f"/{group}"
+            below = name.lstrip("/") if name.startswith("/") else f"{group}/{name}"
+            for one in named if isinstance(named, list) else [named]:
+                if not isinstance(one, str) or "${" in one:
+                    continue
+                if one in known.get(below, []):
+                    yield from slips(below, one, folders)
+                else:
+                    yield path, below, one
+
+
+def no_option(group: str, option: str, options: Sequence[str], source: str = "") -> ConfigError:
+    """An option that its group does not have."""
+    reason = f"no such {SINGULAR.get(group, group)}" if options else "no such group"
+    if group.startswith("hydra/") and option in EXTRAS:
+        return ConfigError(
+            group, option, f"not installed; pip install 'genlab[{EXTRAS[option]}]'", "", source or "command line"
+        )
+    near = nearest(option, options)
+    listing = "" if near or not options else f"; there are {', '.join(sorted(options))}"
+    source = source or ("command line" if group.startswith("hydra/") else f"genlab list {group}")
+    return ConfigError(group, option, reason + listing, near, source)
 
 
 def admit_plugins(words: Sequence[Word], problems: Problems) -> list[str]:
@@ -129,5 +190,7 @@ def listed(text: str) -> list[str]:
 def overrides(words: Iterable[Word]) -> list[str]:
     """As Hydra reads them."""
     return [
-        f"~{word.rest}" if word.prefix == "~" else word.with_value(word.values[0]) for word in words if any(word.values)
+        f"~{word.rest}" if word.prefix == "~" else word.with_value(word.values[0])
+        for word in words
+        if word.prefix == "~" or any(word.values)
     ]

@@ -1,0 +1,122 @@
+"""``genlab sample``: what its tasks make, which seed each sample is of, and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from runs import DIGITS, FLOW, GAN, MOONS, VAE, make_run
+
+from genlab import config, sample
+from genlab.build import build
+from genlab.errors import ConfigError
+from genlab.run import Run
+from genlab.spec import Spec
+
+
+@pytest.fixture(scope="module")
+def vae(tmp_path_factory) -> Run:
+    return make_run(tmp_path_factory.mktemp("vae"), VAE)
+
+
+def sampled(run: Run, *words: str, out: str = "made") -> dict[str, np.ndarray]:
+    """The arrays of samples.npz."""
+    folder = run.path / out
+    assert sample.main(config.compose("sample", [f"run={run.path}", f"out={folder}", *words]).config) == 0
+    with np.load(folder / "samples.npz") as arrays:
+        return dict(arrays)
+
+
+def test_a_grid_its_numbers_and_what_is_printed(vae, capsys):
+    made = sampled(vae, "n=7")
+    assert made["samples"].shape == (7, 1, 8, 8) and made["samples"].max() <= 16
+    assert made["seeds"].tolist() == list(range(7)) and made["labels"].tolist() == [-1] * 7
+    with Image.open(vae.path / "made" / "grid.png") as picture:
+        assert min(picture.size) > 0
+    assert capsys.readouterr().out.startswith("7 samples of step 7: ")
+
+
+def test_a_sample_depends_on_its_seed_alone(vae):
+    all_of_them = sampled(vae, "n=70")["samples"]
+    some = sampled(vae, "seeds='65,3,10-12'")
+    assert some["seeds"].tolist() == [65, 3, 10, 11, 12]
+    assert np.array_equal(some["samples"], all_of_them[some["seeds"]])
+
+
+def test_without_out_the_results_lie_in_the_run_and_a_moved_checkpoint_gives_the_same(
+    vae, tmp_path, monkeypatch, capsys
+):
+    assert sample.main(config.compose("sample", [f"run={vae.path}", "n=3"]).config, True) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert about["picture"] == str(vae.samples / "grid.png") and about["n"] == 3 and about["step"] == 7
+    moved = tmp_path / "moved.ckpt"
+    moved.write_bytes((vae.checkpoints / "last.ckpt").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert sample.main(config.compose("sample", [f"ckpt={moved}", "n=3"]).config) == 0
+    with np.load("samples/samples.npz") as here, np.load(vae.samples / "samples.npz") as there:
+        assert np.array_equal(here["samples"], there["samples"])
+
+
+def test_interpolation_tells_whose_codes_lie_at_the_ends_of_each_row(vae):
+    made = sampled(vae, "task=interpolate", "seeds='4,9,2,7'")
+    assert made["samples"].shape == (20, 1, 8, 8) and made["seeds"].shape == (20, 2)
+    assert made["seeds"][0].tolist() == made["seeds"][9].tolist() == [4, 9] and made["seeds"][10].tolist() == [2, 7]
+    assert made["t"][:10] == pytest.approx(np.linspace(0, 1, 10)) and made["labels"].shape == (20,)
+
+
+def test_the_ends_of_an_interpolation_are_the_samples_of_their_seeds(tmp_path):
+    gan = make_run(tmp_path / "gan", GAN)
+    made = sampled(gan, "task=interpolate", "seeds='4,9'")["samples"]
+    ends = sampled(gan, "seeds='4,9'")["samples"]
+    assert np.array_equal(made[[0, -1]], ends) and not np.array_equal(made[4], made[0])
+
+
+@pytest.mark.parametrize("n", [1, 3, 13])
+def test_every_example_asked_for_is_reconstructed(vae, n):
+    made = sampled(vae, "task=reconstruct", f"n={n}")
+    real = build(DIGITS).split("test").x.numpy()
+    assert np.array_equal(made["originals"], real[:n]) and made["samples"].shape == (n, 1, 8, 8)
+    assert made["seeds"].tolist() == list(range(n))
+
+
+def test_a_flow_reconstructs_what_it_encodes(tmp_path):
+    made = sampled(make_run(tmp_path / "flow", FLOW, MOONS), "task=reconstruct", "n=5")
+    assert made["samples"] == pytest.approx(made["originals"], abs=1e-4)
+
+
+def test_labels_are_those_asked_for_by_number_or_name():
+    spec = Spec("image", (1, 8, 8), 17, classes=("cat", "dog", "7"))
+    assert sample.class_labels(spec, 1, 3).tolist() == [1, 1, 1]
+    assert sample.class_labels(spec, "dog,cat", 4).tolist() == [1, 0, 1, 0]
+    assert sample.class_labels(spec, 7, 1).tolist() == [2]  # a name before a number
+    assert sample.class_labels(spec, None, 4).tolist() == [0, 1, 2, 0]
+    with pytest.raises(ConfigError, match="y=dgo: the classes are cat, dog, 7; did you mean 'dog'"):
+        sample.class_labels(spec, "dgo", 3)
+
+
+def test_a_temperature_narrows_what_a_flow_draws(tmp_path):
+    run = make_run(tmp_path / "flow", FLOW, MOONS)
+    wide, narrow = (sampled(run, "n=500", f"temperature={t}")["samples"].std() for t in (1.0, 0.25))
+    assert narrow < 0.5 * wide
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["task=gird"], "did you mean 'grid'"),
+        (["task=density"], "exact density in the plane"),
+        (["task=interpolate", "n=1"], "at least two"),
+        (["y=3"], "not class-conditional"),
+        (["n=0"], "at least 1"),
+        (["seeds='9-2'"], "write 0-63"),
+        (["ckpt=bets"], "no such checkpoint"),
+    ],
+)
+def test_what_cannot_be_is_refused(vae, words, said):
+    with pytest.raises(ConfigError, match=said):
+        sampled(vae, *words)
+
+
+def test_what_cannot_encode_does_not_reconstruct(tmp_path):
+    with pytest.raises(ConfigError, match="GAN does not encode"):
+        sampled(make_run(tmp_path / "gan", GAN), "task=reconstruct")
