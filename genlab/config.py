@@ -21,8 +21,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from genlab.catalogue import conf_folder
 from genlab.errors import ConfigError, GenlabError
+from genlab.presets import conf_folder
 from genlab.run import Run
 
 VERSION_BASE = "1.3"

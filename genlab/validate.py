@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from genlab import config
-from genlab.catalogue import groups
 from genlab.config import COMPOSE_ERRORS, Composed
 from genlab.errors import ConfigError, nearest
+from genlab.presets import groups
 from genlab.validation.mistakes import BARE, Problems, free_form, has, mistakes, not_taken
 from genlab.validation.origin import Origin
 from genlab.validation.signatures import signature

@@ -230,7 +230,7 @@ def test_what_a_page_returns_is_the_exit_code(monkeypatch):
 
 
 def test_every_option_of_a_verb_is_read_by_its_page():
-    from genlab.catalogue import conf_folder, read
+    from genlab.presets import conf_folder, read
 
     for verb, pages in {"sample": ["sample"], "eval": ["evaluate", "metrics/choose"], "report": ["report"]}.items():
         source = "".join((ROOT / "genlab" / f"{page}.py").read_text() for page in pages)

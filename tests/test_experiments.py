@@ -9,9 +9,9 @@ import pytest
 from layouts import make_celeba, make_lsun
 
 from genlab import validate
-from genlab.catalogue import groups
 from genlab.config import Composed
 from genlab.errors import ConfigErrors
+from genlab.presets import groups
 from genlab.run import Run
 
 FAMILIES = ("vae", "realnvp", "pixelcnn", "wgan_gp")

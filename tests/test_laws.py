@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from genlab import build, validate
 from genlab.bijections.affine_coupling import AffineCoupling
-from genlab.catalogue import groups
 from genlab.check import BROKEN, HOLDS, UNFIT, examine, main
 from genlab.errors import ConfigError, ConfigErrors
 from genlab.likelihoods import make_likelihood
@@ -22,6 +21,7 @@ from genlab.models.flow.flow import Flow
 from genlab.models.flow.realnvp import alternating
 from genlab.models.flow.standard_normal import StandardNormal
 from genlab.noise import Noise
+from genlab.presets import groups
 from genlab.spec import Spec
 
 WIDTH = 16

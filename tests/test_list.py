@@ -6,22 +6,10 @@ import sys
 
 import pytest
 
-from genlab.catalogue import (
-    PAPER,
-    card,
-    card_text,
-    changes,
-    conf_folder,
-    describe,
-    entry,
-    file_of,
-    groups,
-    main,
-    picks,
-    reached,
-)
+from genlab.catalogue import PAPER, card_text, changes, describe, entry, main, picks, reached
 from genlab.cli.completion import candidates, script
 from genlab.errors import ConfigError
+from genlab.presets import card, conf_folder, file_of, groups
 
 PRESETS = groups()["model"]
 

@@ -18,8 +18,9 @@ from typing import NamedTuple
 import pytest
 
 from genlab import cli, validate
-from genlab.catalogue import card, entry, file_of, groups
+from genlab.catalogue import entry
 from genlab.cli.resume import PLUGINS
+from genlab.presets import card, file_of, groups
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()

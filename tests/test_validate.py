@@ -155,7 +155,7 @@ def test_levels_follow_the_options_of_the_data():
 
 def test_the_kind_that_a_data_set_declares_is_that_of_its_spec():
     from genlab.build import build
-    from genlab.catalogue import conf_folder, read
+    from genlab.presets import conf_folder, read
 
     for path in (conf_folder() / "data").glob("*.yaml"):
         node = read(path)
@@ -291,7 +291,7 @@ def test_signatures_equal_those_of_the_imported_classes():
 
 
 def test_trainer_options_of_the_file_equal_those_of_the_class():
-    from genlab.catalogue import conf_folder, read
+    from genlab.presets import conf_folder, read
     from genlab.training.settings import Settings
 
     listed = read(conf_folder() / "trainer" / "default.yaml")
@@ -313,7 +313,7 @@ def test_nets_of_images_refuse_points_of_the_plane(model):
 
 
 def presets() -> list[str]:
-    from genlab.catalogue import groups
+    from genlab.presets import groups
 
     return groups()["model"]
 

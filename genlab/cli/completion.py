@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from genlab.catalogue import conf_folder, file_of, groups, options, picks, read
+from genlab.catalogue import options, picks
 from genlab.cli.verbs import VERBS
 from genlab.errors import GenlabError, UsageError, nearest
+from genlab.presets import conf_folder, file_of, groups, read
 
 SCRIPTS = {
     "bash": """_genlab() {

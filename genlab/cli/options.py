@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from genlab import config
-from genlab.catalogue import groups
 from genlab.errors import ConfigError, nearest
+from genlab.presets import groups
 from genlab.validation.mistakes import Problems, has
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a number"}

@@ -13,9 +13,9 @@ from torch import nn
 from torchmetrics import Metric
 
 from genlab.build import build, locate
-from genlab.catalogue import conf_folder
 from genlab.errors import ConfigError, nearest
 from genlab.metrics.extractor import Extractor
+from genlab.presets import conf_folder
 from genlab.spec import Spec
 
 

@@ -15,7 +15,6 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from genlab.losses.base import AdversarialLoss
 from genlab.noise import Noise
 from genlab.penalties.base import Penalty
 
@@ -72,6 +71,18 @@ class Encodes(Decodes, Protocol):
 class Translates(Protocol):
     def translate(self, x: Tensor, to: str) -> Tensor:
         """Each example carried over to the domain ``to``, (B, *spec.shape)."""
+        ...
+
+
+class AdversarialLoss(Protocol):
+    """Two pure functions of critic values; both are minimised, and neither knows a network or a step."""
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The critic's loss from its values on real and generated examples, (B,) each."""
+        ...
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        """The generator's loss from the critic's values on its examples, (B,)."""
         ...
 
 

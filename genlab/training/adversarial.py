@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab.errors import ConfigError
-from genlab.losses.base import AdversarialLoss
-from genlab.models.base import Game
+from genlab.models.base import AdversarialLoss, Game
 from genlab.penalties.base import Penalty
 from genlab.spec import Spec
 from genlab.training.module import Module

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from genlab.catalogue import conf_folder, read, shown
 from genlab.config import Composed
+from genlab.presets import conf_folder, read, shown
 from genlab.validation.mistakes import has
 from genlab.validation.words import Word
 

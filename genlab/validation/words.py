@@ -12,9 +12,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from genlab import build, config, plugins
-from genlab.catalogue import groups, shown
-from genlab.catalogue import read as read_file
 from genlab.errors import ConfigError, nearest
+from genlab.presets import groups, shown
+from genlab.presets import read as read_file
 from genlab.validation.mistakes import Problems
 
 SINGULAR = {"data": "data set", "hydra/launcher": "launcher", "hydra/sweeper": "sweeper"}

@@ -5,8 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from genlab.losses.base import AdversarialLoss
-from genlab.models.base import Batch
+from genlab.models.base import AdversarialLoss, Batch
 from genlab.noise import Noise
 from genlab.penalties.base import Penalty
 from genlab.spec import Spec, from_signed, to_signed

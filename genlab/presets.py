@@ -1,0 +1,90 @@
+"""The configs under ``conf/`` and in the user's own folders: groups, options, files. Read, never composed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from genlab.errors import ConfigError, GenlabError, nearest
+
+PLURALS = {"loss": "losses", "penalty": "penalties", "data": "data"}
+
+
+def conf_folder() -> Path:
+    """The configs that come with genlab: inside an installed package, beside it in a checkout.
+
+    Raises:
+        GenlabError: neither is there.
+    """
+    here = Path(__file__).absolute().parent
+    for folder in (here / "conf", here.parent / "conf"):
+        if (folder / "train.yaml").is_file():
+            return folder
+    raise GenlabError(f"{here / 'conf'}: the configs are missing from this installation; install genlab again")
+
+
+def groups(folders: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Options of each group, by its path: ``{"model": ["vae", ...], ...}``."""
+    found: dict[str, set[str]] = {}
+    for root in (conf_folder(), *map(Path, folders)):
+        for path in root.rglob("*.yaml"):
+            parts = path.relative_to(root).with_suffix("").parts
+            if len(parts) > 1 and not any(part.startswith(".") for part in parts):
+                for depth in range(1, len(parts)):
+                    found.setdefault("/".join(parts[:depth]), set()).add("/".join(parts[depth:]))
+    return {group: sorted(options) for group, options in sorted(found.items())}
+
+
+def file_of(group: str, option: str, folders: Sequence[str] = ()) -> Path:
+    """The file of one option.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for root in (conf_folder(), *map(Path, folders)):
+        path = root / group / f"{option}.yaml"
+        if path.is_file():
+            return path
+    known = groups(folders).get(group, [])
+    raise ConfigError(group, option, f"no such {group}", nearest(option, known), f"genlab list {plural(group)}")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What a config file says; empty where it says nothing.
+
+    Raises:
+        GenlabError: it is no YAML mapping.
+    """
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise GenlabError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if plain is not None and not isinstance(plain, dict):
+        raise GenlabError(f"{path}: not a YAML mapping")
+    return plain or {}
+
+
+def shown(path: Path) -> str:
+    """A file as a user would look for it."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("../..") else relative
+
+
+def card(path: Path) -> list[str]:
+    """The comment at the head of a config file, line by line."""
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        if not line.startswith("# @package"):
+            lines.append(line.removeprefix("#").strip())
+    return lines
+
+
+def plural(group: str) -> str:
+    """``model`` to ``models``."""
+    return PLURALS.get(group, f"{group}s")
