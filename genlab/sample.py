@@ -158,13 +158,22 @@ def class_labels(spec: Spec, y: Any, count: int) -> Tensor | None:
     return torch.tensor([numbers[index % len(numbers)] for index in range(count)])
 
 
+def chosen_labels(loaded: Loaded, options: Mapping[str, Any], count: int) -> Tensor | None:
+    """``class_labels`` of a conditional model by the option ``y``, else None.
+
+    Raises:
+        ConfigError: a class is asked for, and the model knows none.
+    """
+    if getattr(loaded.model, "conditional", False):
+        return class_labels(loaded.spec, options.get("y"), count)
+    if options.get("y") is not None:
+        raise ConfigError("y", options["y"], f"{type(loaded.model).__name__} of this run is not class-conditional")
+    return None
+
+
 def grid(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> Made:
     """Samples, in rows."""
-    labels = None
-    if getattr(loaded.model, "conditional", False):
-        labels = class_labels(loaded.spec, options.get("y"), len(seeds))
-    elif options.get("y") is not None:
-        raise ConfigError("y", options["y"], f"{type(loaded.model).__name__} of this run is not class-conditional")
+    labels = chosen_labels(loaded, options, len(seeds))
     return Made(generate(loaded.model, seeds, labels, options["temperature"], device), labels)
 
 
@@ -182,6 +191,7 @@ def interpolate(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], de
         raise ConfigError("seeds", len(seeds), "interpolation takes at least two")
     codes = Noise(seeds, device).normal(model.latent)
     rows = []
+    labels = chosen_labels(loaded, options, len(seeds) // 2)
     for one, two in zip(codes[0::2], codes[1::2], strict=False):
         cosine = torch.nn.functional.cosine_similarity(one, two, 0).clamp(-0.9999, 0.9999)
         angle = torch.arccos(cosine)
@@ -189,8 +199,11 @@ def interpolate(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], de
         rows.append((torch.sin((1 - t) * angle) * one + torch.sin(t * angle) * two) / torch.sin(angle))
     ends = np.asarray(seeds[: 2 * len(rows)]).reshape(-1, 2).repeat(steps, 0)
     arrays = {"seeds": ends, "t": np.tile(np.linspace(0, 1, steps), len(rows))}
+    y = None if labels is None else labels.repeat_interleave(steps)
+    parts = [None] * len(rows) if y is None else y.to(device).split(steps)
     with torch.no_grad():
-        return Made(torch.cat([model.decode(row).cpu() for row in rows]), columns=steps, arrays=arrays)
+        x = torch.cat([model.decode(row, part).cpu() for row, part in zip(rows, parts, strict=True)])
+    return Made(x, y, columns=steps, arrays=arrays)
 
 
 def reconstruct(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> Made:
@@ -203,11 +216,16 @@ def reconstruct(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], de
     data = build(loaded.config["data"])
     data.prepare()
     test = data.split("test")
-    x = test.x[torch.as_tensor([seed % len(test.x) for seed in seeds])]
+    model, rows = loaded.model, torch.as_tensor([seed % len(test.x) for seed in seeds])
+    x, y = test.x[rows], test.y[rows] if test.y is not None and getattr(model, "conditional", False) else None
+    back = []
     with torch.no_grad():
-        back = torch.cat([loaded.model.decode(loaded.model.encode(part.to(device))).cpu() for part in x.split(CHUNK)])
-    arrays = {"samples": back.numpy(), "originals": x.numpy()}
-    return Made(torch.stack([x, back], 1).flatten(0, 1), columns=2 * min(6, len(seeds)), arrays=arrays)
+        for start in range(0, len(x), CHUNK):
+            part = None if y is None else y[start : start + CHUNK].to(device)
+            back.append(model.decode(model.encode(x[start : start + CHUNK].to(device), part), part).cpu())
+    left = torch.cat(back)
+    arrays = {"samples": left.numpy(), "originals": x.numpy()}
+    return Made(torch.stack([x, left], 1).flatten(0, 1), y, 2 * min(6, len(seeds)), arrays=arrays)
 
 
 def density(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> Made:

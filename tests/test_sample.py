@@ -120,3 +120,18 @@ def test_what_cannot_be_is_refused(vae, words, said):
 def test_what_cannot_encode_does_not_reconstruct(tmp_path):
     with pytest.raises(ConfigError, match="GAN does not encode"):
         sampled(make_run(tmp_path / "gan", GAN), "task=reconstruct")
+
+
+def test_a_conditional_flow_draws_the_class_asked_for(tmp_path):
+    node = {"_target_": FLOW["_target_"], "maps": 4, "blocks": 1, "scales": 1, "conditional": True}
+    run = make_run(tmp_path / "conditional", node, DIGITS)
+    every = sampled(run, "n=12")
+    assert every["labels"].tolist() == [*range(10), 0, 1]
+    sevens = sampled(run, "n=12", "y=7")
+    assert sevens["labels"].tolist() == [7] * 12
+    assert np.array_equal(sevens["samples"][7], every["samples"][7])  # the same seed and class
+    with pytest.raises(ConfigError, match="y=12: the classes are 0, 1"):
+        sampled(run, "n=3", "y=12")
+    assert sampled(run, "task=interpolate", "n=4", "y=3")["labels"].tolist() == [3] * 20
+    back = sampled(run, "task=reconstruct", "n=5")
+    assert np.array_equal(back["samples"], back["originals"])

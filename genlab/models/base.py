@@ -6,6 +6,7 @@ images, floats for vectors), a model scales for itself, and samples are data-spa
 
 Letters in shapes: B batch, C H W image channels, height, width, D features, T time, Z latent, K classes, P parameters
 of an output distribution for one dimension. ``x`` is (B, *spec.shape), ``y`` is (B,) int64 class labels or None.
+A model that cannot do without ``y`` says so by an attribute ``conditional = True``.
 """
 
 from __future__ import annotations

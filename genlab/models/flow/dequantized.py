@@ -28,7 +28,7 @@ class Dequantized(nn.Module):
         if flow.spec.levels is None:
             raise ConfigError("data", flow.spec.kind, "continuous data need no dequantisation")
         self.flow, self.spec, self.levels = flow, flow.spec, flow.spec.levels
-        self.latent = flow.latent
+        self.latent, self.conditional = flow.latent, flow.conditional
 
     def bound(self, x: Tensor, y: Tensor | None = None, k: int = 1) -> Tensor:
         """A lower bound on log P(x) in nats, (B,), from k draws of the global generator, one pass each."""
