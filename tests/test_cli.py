@@ -324,6 +324,19 @@ def test_an_interrupted_sweep_ends_after_its_job_has_saved(send, tmp_path):
     assert run.info["status"] == "interrupted" and (run.checkpoints / "last.ckpt").is_file()
 
 
+def test_a_run_interrupted_before_its_first_step_says_how_to_start_it(tmp_path, monkeypatch, capsys):
+    from genlab import train
+
+    def interrupted(folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(train, "main", interrupted)
+    assert main("train", "model=gan", "data=moons", "hydra.run.dir=run") == 130
+    assert "stopped before the first step; start with: genlab train run=run" in capsys.readouterr().out
+    assert Run("run").info["status"] == "interrupted"
+
+
 def test_dry_run_prints_and_writes_nothing(tmp_path):
     done = genlab("train", "--dry-run", "model=gan", "data=moons", "trainer.max_steps=3", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

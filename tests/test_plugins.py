@@ -261,6 +261,8 @@ def test_the_checks_know_them(here, capsys):
     assert "did you mean 'my_mixture'" in said and "did you mean 'components'" in said and "data.radius=wide" in said
     assert genlab("list", "model=my_mixture", plugins=False) == 0
     assert "Pearson 1894" in capsys.readouterr().out
+    assert genlab("list", "model=my_mixture") == 0
+    assert "model.components=" in capsys.readouterr().out
     assert genlab("check", "model=my_mixture", "data=my_disc", "data.radius=0.1") == 0
     laws = {line.split("  ")[0]: line for line in capsys.readouterr().out.splitlines()}
     assert "nats against -3.46" in laws["no density beats the entropy"]
