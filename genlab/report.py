@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from genlab import tables
 from genlab.errors import ConfigError, nearest
+from genlab.evaluation.results import measured
 from genlab.metrics.base import Figure, comparable
 from genlab.run import Run
 
@@ -130,14 +131,6 @@ def group(runs: Iterable[Run]) -> list[Group]:
             detail = ", ".join(f"{key}={values.get(key)}" for key in keys[:4]) + (", ..." if len(keys) > 4 else "")
             groups.append(Group(model, data, detail, repeated, [entry for run in repeated for entry in measured(run)]))
     return groups
-
-
-def measured(run: Run) -> list[tuple[str, Figure]]:
-    """What the metrics.json of a run holds."""
-    entries = run.metrics.get("figures", [])
-    return [
-        (entry["name"], Figure(entry["value"], entry["mark"], entry["stderr"], entry["protocol"])) for entry in entries
-    ]
 
 
 def average(figures: list[Figure]) -> Figure:

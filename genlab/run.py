@@ -128,6 +128,17 @@ class Run:
             raise ConfigError("ckpt", name, "no such checkpoint; write best, last, or a file", nearest(name, there))
         raise GenlabError(f"run={self.path}: it has no checkpoint '{name}' yet")
 
+    def all_checkpoints(self) -> list[Path]:
+        """Every checkpoint that is kept, in the order of their steps where their names are steps, best and last after.
+
+        Raises:
+            GenlabError: there is none yet.
+        """
+        files = sorted(self.checkpoints.glob("*.ckpt"), key=lambda path: (path.stem in ("best", "last"), path.stem))
+        if not files:
+            raise GenlabError(f"run={self.path}: it has no checkpoint yet")
+        return files
+
     @property
     def metrics(self) -> dict[str, Any]:
         """What evaluation measured, from metrics.json."""

@@ -251,6 +251,19 @@ def test_options_take_paths_with_signs_of_hydras_and_refuse_what_is_no_option(tm
     assert [problem.key for problem in caught.value.problems] == ["n", "temperature"]
 
 
+def test_options_of_a_data_set_given_to_eval_are_checked():
+    options_of = options.options("eval", ["run=x", "data=digits", "data.limit=40", "data.levels=4"])
+    assert options_of["data"]["limit"] == 40
+    for word, said in (
+        ("data.limt=40", "did you mean 'limit'"),
+        ("data.limit=many", "a whole number"),
+    ):
+        with pytest.raises(ConfigErrors, match=said):
+            options.options("eval", ["run=x", "data=digits", word])
+    with pytest.raises(ConfigErrors, match=r"data\.limit=3: choose one first: data="):
+        options.options("eval", ["run=x", "data.limit=3"])
+
+
 def test_a_sweep_trains_each_job_and_tells_of_failures_at_the_end(tmp_path):
     stub = tmp_path / "stub"
     stub.mkdir()

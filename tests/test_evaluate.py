@@ -7,12 +7,17 @@ import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import yaml
-from runs import FLOW, GAN, MOONS, make_run
+from PIL import Image
+from runs import DIGITS, FLOW, GAN, MOONS, make_run
 
-from genlab import config, evaluate, report, tables
-from genlab.errors import ConfigError, GenlabError
+from genlab import checkpoint, config, evaluate, report, tables
+from genlab.build import build
+from genlab.errors import ConfigError, DataError, GenlabError
+from genlab.evaluation.subject import of_files
+from genlab.extractors.digits import Digits
 from genlab.metrics.base import Figure
 from genlab.run import Run
 
@@ -29,9 +34,9 @@ def test_a_row_has_figures_marks_and_protocols(tmp_path, capsys):
     code, (row,) = measured(capsys, f"run={run.path}", "k=3")
     assert code == 0
     assert (row["run"], row["model"], row["data"], row["step"]) == (str(run.path), "vae", "digits", 7)
-    assert set(row["metrics"]) == {"nats", "bpd", "negative_elbo", "is_digits", "fid_digits"}
+    assert set(row["metrics"]) == {"nats", "bpd", "negative_elbo", "ess", "is_digits", "fid_digits"}
     assert {name: figure["mark"] for name, figure in row["metrics"].items()} == {
-        "nats": "<=", "bpd": "<=", "negative_elbo": "<=", "is_digits": "", "fid_digits": "",
+        "nats": "<=", "bpd": "<=", "negative_elbo": "<=", "ess": "~", "is_digits": "", "fid_digits": "",
     }  # fmt: skip
     bpd, nats, fid = (row["metrics"][name] for name in ("bpd", "nats", "fid_digits"))
     assert bpd["value"] == pytest.approx(nats["value"] / 64 / math.log(2))
@@ -44,7 +49,7 @@ def test_a_row_has_figures_marks_and_protocols(tmp_path, capsys):
 def test_a_figure_is_the_same_again_and_whatever_else_is_measured(tmp_path, capsys):
     run = make_run(tmp_path / "run")
     _, (one,) = measured(capsys, f"run={run.path}", "k=3")
-    _, (again,) = measured(capsys, f"run={run.path}", "k=3")
+    _, (again,) = measured(capsys, f"run={run.path}", "k=3", "force=true")
     _, (alone,) = measured(capsys, f"run={run.path}", "k=3", "metrics=bpd")
     _, (other_seed,) = measured(capsys, f"run={run.path}", "k=3", "metrics=bpd", "seed=1")
     assert one == again
@@ -57,14 +62,128 @@ def test_figures_replace_only_those_of_the_same_protocol(tmp_path, capsys):
     for words in (["k=3"], ["k=3"], ["k=4"]):
         measured(capsys, f"run={run.path}", "metrics=likelihood", *words)
     stored = [(entry["name"], entry["protocol"]["k"]) for entry in run.metrics["figures"]]
-    assert sorted(stored) == [("bpd", 3), ("bpd", 4), ("nats", 3), ("nats", 4), ("negative_elbo", 1)]
+    names = [("bpd", 3), ("bpd", 4), ("ess", 3), ("ess", 4), ("nats", 3), ("nats", 4), ("negative_elbo", 1)]
+    assert sorted(stored) == names
+
+
+def test_what_is_done_is_not_done_again_unless_forced(tmp_path, capsys, monkeypatch):
+    run = make_run(tmp_path / "run")
+    words = [f"run={run.path}", "metrics=bpd", "k=3"]
+    _, first = measured(capsys, *words)
+    with monkeypatch.context() as patch:
+        patch.setattr("genlab.evaluation.assess.assess", None)
+        assert measured(capsys, *words) == (0, first)
+        moved = run.path.rename(tmp_path / "moved")
+        _, (row,) = measured(capsys, f"run={moved}", *words[1:])
+        assert row == first[0] | {"run": str(moved)}
+        for changed in (["force=true"], ["k=4"], ["seed=1"], ["split=val"]):
+            with pytest.raises(TypeError):
+                measured(capsys, f"run={moved}", *words[1:], *changed)
+    last = moved / "checkpoints" / "last.ckpt"
+    state = checkpoint.read(last)
+    state["genlab"]["step"] = 8
+    checkpoint.write(last, state)
+    _, (row,) = measured(capsys, f"run={moved}", *words[1:])
+    assert row["step"] == 8
+
+
+def test_an_evaluation_that_is_done_loads_no_torch(tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    script = "import sys; from genlab.cli import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
+    command = [sys.executable, "-c", script, "eval", f"run={run.path}", "metrics=bpd", "k=2", "real=none"]
+    for loaded in ("True", "False"):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.stdout.splitlines()[-1] == f"0 {loaded}", done.stderr
+
+
+def test_an_interrupted_evaluation_leaves_the_earlier_figures(tmp_path, capsys, monkeypatch):
+    run = make_run(tmp_path / "run")
+    measured(capsys, f"run={run.path}", "metrics=bpd", "k=2")
+    before = (run.path / "metrics.json").read_bytes()
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("genlab.metrics.likelihood.Likelihood.compute", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        measured(capsys, f"run={run.path}", "metrics=bpd", "k=3")
+    assert (run.path / "metrics.json").read_bytes() == before
+
+
+def test_real_examples_are_the_control(tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    _, rows = measured(capsys, f"run={run.path}", "k=2", "real='train,test'")
+    assert [(row["run"], row["model"]) for row in rows[1:]] == [("real train", "-"), ("real test", "-")]
+    model, train, test = (row["metrics"] for row in rows)
+    assert set(train) == {"is_digits", "fid_digits"}
+    assert test["fid_digits"]["value"] == pytest.approx(0, abs=1e-6)
+    assert 0 < train["fid_digits"]["value"] < model["fid_digits"]["value"]
+    assert train["fid_digits"]["protocol"]["examples"] == "train"
+    evaluate.main(config.compose("eval", [f"run={run.path}", "n=70", "k=2"]).config)
+    assert "real train" in capsys.readouterr().out
+
+
+def test_samples_from_elsewhere_are_scored(tmp_path, capsys):
+    x = build(DIGITS).split("train").x.numpy()
+    np.savez(tmp_path / "made.npz", samples=x[:30])
+    _, (row,) = measured(capsys, f"samples={tmp_path / 'made.npz'}", "data=digits", "++data.limit=40")
+    assert set(row["metrics"]) == {"is_digits", "fid_digits"} and row["model"] == "made"
+    assert row["metrics"]["fid_digits"]["protocol"]["n generated"] == 30
+    run = make_run(tmp_path / "run")
+    _, rows = measured(capsys, f"run={run.path}", f"samples={tmp_path / 'made.npz'}", "metrics=fid_digits")
+    assert rows[1]["metrics"]["fid_digits"]["value"] == row["metrics"]["fid_digits"]["value"]
+
+
+@pytest.mark.parametrize(
+    "name, content, said",
+    [
+        ("a.npz", {"samples": np.zeros((3, 1, 9, 9), np.uint8)}, "examples of shape"),
+        ("a.npz", {"samples": np.zeros((3, 1, 8, 8), np.float32)}, "float32"),
+        ("a.npz", {"samples": np.full((3, 1, 8, 8), 17, np.uint8)}, "up to 17"),
+        ("a.npz", {"other": np.zeros(3)}, "an array 'samples'"),
+        ("a.npz", b"PK\x03\x04 cut short", "cannot be read"),
+        ("a", None, "no such folder or file"),
+    ],
+)
+def test_samples_that_cannot_be_scored_are_one_line(tmp_path, capsys, name, content, said):
+    if isinstance(content, dict):
+        np.savez(tmp_path / name, **content)
+    elif content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(GenlabError, match=said) as error:
+        measured(capsys, f"samples={tmp_path / name}", "data=digits")
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_of_images_is_scored(tmp_path, capsys):
+    (tmp_path / "mnist").mkdir()
+    spec = build({"_target_": "genlab.data.mnist.MNIST"}).spec
+    for number, image in enumerate(np.random.default_rng(0).integers(0, 256, (5, 28, 28), np.uint8)):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    assert of_files(str(tmp_path), spec, 2).n == 5
+    Image.new("L", (30, 28)).save(tmp_path / "6.png")
+    with pytest.raises(DataError, match=r"6\.png: 30 x 28 pixels"):
+        of_files(str(tmp_path), spec, 2)
+
+
+def test_features_of_real_examples_are_kept(tmp_path, capsys, monkeypatch):
+    run = make_run(tmp_path / "run", data=DIGITS | {"root": str(tmp_path / "root")})
+    words = [f"run={run.path}", "metrics=fid_digits", "force=true"]
+    _, first = measured(capsys, *words)
+    (kept,) = (tmp_path / "root" / "cache").glob("digits-*.npy")
+    seen = []
+    monkeypatch.setattr(Digits, "forward", lambda self, x, old=Digits.forward: seen.append(len(x)) or old(self, x))
+    assert measured(capsys, *words)[1] == first and sum(seen) == 70
+    kept.write_bytes(kept.read_bytes()[:200])
+    assert measured(capsys, *words)[1] == first
+    assert [path.name for path in (tmp_path / "root" / "cache").iterdir()] == [kept.name]
 
 
 def test_only_the_figures_asked_for_are_there(tmp_path, capsys):
     run = make_run(tmp_path / "run")
     for asked, names in (
         ("bpd", {"bpd"}),
-        ("likelihood", {"nats", "bpd", "negative_elbo"}),
+        ("likelihood", {"nats", "bpd", "negative_elbo", "ess"}),
         ("[nats,bpd]", {"nats", "bpd"}),
     ):
         _, (row,) = measured(capsys, f"run={run.path}", f"metrics={asked}", "k=2")
@@ -90,7 +209,7 @@ def test_what_does_not_apply_is_left_out_with_the_reason(tmp_path, capsys):
     rows = json.loads(printed.out)
     assert set(rows[0]) == {"run", "model", "data", "step", "metrics"}
     assert set(rows[0]["metrics"]) == {"is_digits", "fid_digits"}
-    assert "no nats, bpd, negative_elbo: GAN is no Density or Bound" in printed.err
+    assert "no nats, bpd, negative_elbo, ess: GAN is no Density or Bound" in printed.err
     assert {name: figure["mark"] for name, figure in rows[1]["metrics"].items()} == {"nats": "=", "integral": "~"}
     assert "no fid: " in printed.err and "integer levels" in printed.err
 
@@ -134,12 +253,12 @@ def test_a_metric_of_the_users_own_is_one_file_and_one_yaml(tmp_path, capsys, mo
         "import torch\nfrom torchmetrics import Metric\n"
         "from genlab.metrics.base import Figure\nfrom genlab.models.base import Samples\n"
         "class Mean(Metric):\n"
-        "    needs, figures, split = (Samples,), ('brightness',), None\n"
+        "    needs, figures, reads = (Samples,), ('brightness',), ('generated',)\n"
         "    def __init__(self, scale: float):\n"
         "        super().__init__()\n        self.scale = scale\n"
         "        self.add_state('count', torch.tensor(0), dist_reduce_fx='sum')\n"
         "    def refuses(self, spec):\n        return ''\n"
-        "    def update(self, batch, real=False):\n        self.count += len(batch['x'])\n"
+        "    def update(self, batch, source, model):\n        self.count += len(batch['x'])\n"
         "    def compute(self):\n        return {'brightness': Figure(float(self.count) / self.scale)}\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))

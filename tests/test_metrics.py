@@ -12,12 +12,13 @@ from torch.nn import functional
 
 from genlab.data.digits import Digits as DigitsData
 from genlab.errors import GenlabError
-from genlab.metrics.extractor import Digits, Features
+from genlab.extractors.base import Features, Shared
+from genlab.extractors.digits import Digits
+from genlab.extractors.train import digits
 from genlab.metrics.frechet import FrechetDistance, frechet_distance
 from genlab.metrics.inception_score import InceptionScore
 from genlab.metrics.integral import Integral
 from genlab.metrics.likelihood import Likelihood
-from genlab.metrics.train_extractor import digits
 from genlab.models.base import Bound, Density
 from genlab.spec import Spec
 
@@ -36,10 +37,10 @@ class Planted:
         return Features(x, x)
 
 
-def shown(metric, x, batch=1000, real=False):
+def shown(metric, x, batch=1000, source="generated"):
     for start in range(0, len(x), batch):
         part = x[start : start + batch]
-        metric.update({"x": part, "index": torch.arange(start, start + len(part))}, real=real)
+        metric.update({"x": part, "index": torch.arange(start, start + len(part))}, source)
     return metric
 
 
@@ -50,7 +51,7 @@ def score(logits, batch=1000, **options):
 
 def fid(generated, real, batch=1000):
     metric = FrechetDistance(Planted(generated.shape[1]))
-    return shown(shown(metric, generated, batch), real, batch, real=True).compute()["fid"].value
+    return shown(shown(metric, generated, batch), real, batch, "test").compute()["fid"].value
 
 
 def normal(*shape, seed=0):
@@ -133,9 +134,9 @@ def test_two_ranks_give_the_figures_of_one():
     for start in (0, 128):
         distance, inception = FrechetDistance(Planted(6)), InceptionScore(Planted(6), n=256)
         batch = {"x": x[start : start + 128], "index": torch.arange(start, start + 128)}
-        distance.update(batch)
-        inception.update(batch)
-        distance.update({"x": y[start * 100 // 128 :][:100], "index": torch.arange(100)}, real=True)
+        distance.update(batch, "generated")
+        inception.update(batch, "generated")
+        distance.update({"x": y[start * 100 // 128 :][:100], "index": torch.arange(100)}, "test")
         halves.append((distance, inception))
     for mine, other in zip(*halves, strict=True):
         mine.merge_state(other)
@@ -171,7 +172,7 @@ class WithTerms(Latent):
 def likelihood(model, spec=IMAGES, k=None, n=10):
     metric = Likelihood(spec, k=k)
     for start in range(0, n, 4):
-        metric.update({"x": torch.zeros(min(4, n - start), *spec.shape)}, model=model)
+        metric.update({"x": torch.zeros(min(4, n - start), *spec.shape)}, "test", model)
     return metric.compute()
 
 
@@ -209,7 +210,7 @@ def test_the_standard_error_is_that_of_the_mean():
     values = normal(50, 1, 2, 3)
     metric = Likelihood(IMAGES)
     for part in values.split(8):
-        metric.update({"x": part}, model=Varied())
+        metric.update({"x": part}, "test", Varied())
     nats = -values.sum((1, 2, 3))
     assert metric.compute()["nats"].value == pytest.approx(float(nats.mean()))
     assert metric.compute()["nats"].stderr == pytest.approx(float(nats.std() / math.sqrt(50)))
@@ -239,7 +240,7 @@ class Normal(Uniform):
 def test_an_integral_tells_a_density_from_what_is_none(mass):
     metric = Integral(cells=100)
     for part in (4 * normal(100, 2)).split(30):
-        metric.update({"x": part}, model=Normal(mass))
+        metric.update({"x": part}, "test", Normal(mass))
     assert metric.compute()["integral"].value == pytest.approx(mass, rel=1e-4)
     assert metric.refuses(IMAGES) and not metric.refuses(Spec("vector", (2,)))
 
@@ -251,7 +252,7 @@ def accuracy(extractor, x, y):
 def test_the_bundled_digits_net_knows_its_digits():
     data = DigitsData()
     test = data.split("test")
-    weights = files("genlab.metrics").joinpath("weights/digits.safetensors")
+    weights = files("genlab.extractors").joinpath("weights/digits.safetensors")
     with safe_open(str(weights), "pt") as file:
         card = json.loads(file.metadata()["card"])
     assert len(weights.read_bytes()) <= 200_000
@@ -273,7 +274,7 @@ def test_the_digits_net_sees_the_same_in_any_frame():
 
 def test_the_last_batch_is_remembered_until_it_changes():
     data = DigitsData()
-    extractor, x = Digits(data.spec), data.split("test").x[:4].clone()
+    extractor, x = Shared(Digits(data.spec)), data.split("test").x[:4].clone()
     first = extractor(x)
     assert extractor(x) is first
     x.zero_()
@@ -281,7 +282,7 @@ def test_the_last_batch_is_remembered_until_it_changes():
 
 
 def test_damaged_weights_are_told(tmp_path):
-    whole = files("genlab.metrics").joinpath("weights/digits.safetensors").read_bytes()
+    whole = files("genlab.extractors").joinpath("weights/digits.safetensors").read_bytes()
     (tmp_path / "half.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(GenlabError, match="damaged"):
         Digits(DigitsData().spec, weights=str(tmp_path / "half.safetensors"))
@@ -306,7 +307,19 @@ def test_frechet_distance_tells_digits_from_noise_and_from_missing_digits():
 
     def distance(x):
         metric = FrechetDistance(extractor)
-        return shown(shown(metric, x), test.x, real=True).compute()["fid"].value
+        return shown(shown(metric, x), test.x, source="test").compute()["fid"].value
 
     noise = torch.randint(0, 17, train.x.shape, generator=torch.Generator().manual_seed(0))
     assert 3 * distance(train.x) < distance(train.x[train.y < 7]) < distance(noise)
+
+
+@pytest.mark.parametrize("spread, size", [(0.0, 20.0), (1e3, 1.0)])
+def test_the_effective_sample_size_lies_between_one_and_k(spread, size):
+    class Weighted(WithTerms):
+        def log_weights(self, x, y=None, k=1):
+            return -3 + spread * torch.arange(k, dtype=torch.float64)[:, None].expand(k, len(x))
+
+    figures = likelihood(Weighted(), k=20)
+    assert figures["ess"].value == pytest.approx(size) and figures["ess"].mark == "~"
+    if spread == 0:
+        assert figures["nats"].value == pytest.approx(3)

@@ -56,7 +56,7 @@ def test_the_wheel_holds_the_package_and_the_configs_and_nothing_else(wheel):
     wanted = {path.relative_to(ROOT).as_posix() for path in sources}
     wanted |= {"genlab/" + path.relative_to(ROOT).as_posix() for path in (ROOT / "conf").rglob("*.yaml")}
     assert held == wanted
-    assert {"genlab/py.typed", "genlab/conf/train.yaml", "genlab/metrics/weights/digits.safetensors"} <= held
+    assert {"genlab/py.typed", "genlab/conf/train.yaml", "genlab/extractors/weights/digits.safetensors"} <= held
 
 
 def test_the_wheel_says_who_it_is(wheel, installed):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from genlab import config
 from genlab.errors import ConfigError, nearest
 from genlab.presets import groups
-from genlab.validation.mistakes import Problems, has
+from genlab.validation.mistakes import Problems, check_node, has
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
 
@@ -29,6 +29,8 @@ def options(verb: str, words: Sequence[str], folders: Sequence[str] = ()) -> dic
             places.append(word)
         elif key.lstrip("+~") in known or has(base, key.lstrip("+~")):
             given.append(f"{key}={quoted(value)}")
+        elif (group := key.partition(".")[0]) in known and group in base:  # data.limit=100, with data=mnist
+            given.append(f"++{key}={quoted(value)}")
         else:
             near = nearest(key, [*base, *(name for name in known if name in base)])
             problems.add(ConfigError(key, value, f"genlab {verb} has no such option", near, "command line"))
@@ -43,10 +45,19 @@ def options(verb: str, words: Sequence[str], folders: Sequence[str] = ()) -> dic
     for key, value in composed.items():
         if not alike(base[key], value):
             problems.add(ConfigError(key, value, f"must be {KINDS[type(base[key])]}", "", "command line"))
+        if isinstance(value, dict):
+            for mistake in check_node(key, value) if "_target_" in value else [chosen_first(key, value)]:
+                problems.add(mistake)
     problems.stop()
     if "config_dir" in composed:  # the page looks for presets there, too
         composed["config_dir"] = [*(composed["config_dir"] or []), *folders]
     return composed
+
+
+def chosen_first(group: str, node: Mapping[str, Any]) -> ConfigError:
+    """Keys of a group of which no option is taken."""
+    key, value = next(iter(node.items()))
+    return ConfigError(f"{group}.{key}", value, f"choose one first: {group}=...", "", "command line")
 
 
 def alike(default: Any, value: Any) -> bool:

@@ -2,11 +2,11 @@
 
 A metric is one file here and one YAML in ``conf/metric``; nothing else changes. Metrics inherit from
 ``torchmetrics.Metric`` alone, keep sums as states (so ranks synchronise and memory does not grow with the samples), and
-fulfil the protocol below. ``genlab.evaluate`` drives them:
+fulfil the protocol below. ``genlab.evaluation.measure`` drives them:
 
-* ``needs = (Samples,)``: ``update(batch)`` for every batch of generated examples, and ``update(batch, real=True)`` for
-  every batch of the data split named by ``split``, where it names one.
-* any other ``needs``: ``update(batch, model=model)`` for every batch of ``split``.
+``update(batch, source, model)`` for every batch of every source that ``reads`` names: generated examples first, then
+the splits of the data. ``model`` is None where only its examples are at hand (``samples=``, ``real=``): then metrics
+that need no more than ``Samples`` apply, and no others.
 
 A batch is ``{"x": (B, *spec.shape), "y": (B,) where there are labels, "index": (B,) positions among all n}``.
 """
@@ -15,9 +15,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from genlab.spec import Spec
+
+if TYPE_CHECKING:  # tables and reports read figures without torch
+    from torch import Tensor, nn
 
 
 class Figure(NamedTuple):
@@ -37,8 +40,12 @@ class Figure(NamedTuple):
     protocol: dict[str, Any] = {}  # noqa: RUF012  never written to
 
 
+GENERATED = "generated"
+"""The source of generated examples; the others are the splits of the data."""
+
+
 class ModelMetric(Protocol):
-    """What ``genlab.evaluate`` asks of a metric, besides being a ``torchmetrics.Metric``."""
+    """What evaluation asks of a metric, besides being a ``torchmetrics.Metric``."""
 
     needs: ClassVar[tuple[type, ...]]
     """Protocols of ``genlab.models.base`` of which the model must have one."""
@@ -46,11 +53,15 @@ class ModelMetric(Protocol):
     figures: ClassVar[tuple[str, ...]]
     """Names of the figures that ``compute`` may return; ``metrics=`` takes them as well as names of metrics."""
 
-    split: str | None
-    """The split of the data it reads: train, val or test; None where it reads none."""
+    reads: tuple[str, ...]
+    """What it is shown: ``generated`` examples, and splits of the data: train, val, test."""
 
     def refuses(self, spec: Spec) -> str:
         """Why it cannot score examples of this kind; empty where it can."""
+        ...
+
+    def update(self, batch: Mapping[str, Tensor], source: str, model: nn.Module | None = None) -> None:
+        """Add a batch of a source."""
         ...
 
     def compute(self) -> dict[str, Figure]:
@@ -63,6 +74,6 @@ def comparable(protocol: Mapping[str, Any]) -> str:
     return json.dumps({key: value for key, value in protocol.items() if key not in OWN}, sort_keys=True)
 
 
-OWN = ("checkpoint", "weights", "k", "seed", "batch")
+OWN = ("checkpoint", "weights", "k", "seed", "batch", "seeds", "samples", "examples")
 """Entries of a protocol that are a model's own affair. They keep figures from being averaged, not from being compared:
 one column holds exact likelihoods beside bounds of any k, with their marks."""

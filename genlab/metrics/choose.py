@@ -13,39 +13,47 @@ from torch import nn
 from torchmetrics import Metric
 
 from genlab.build import build, locate
+from genlab.data.base import Data
 from genlab.errors import ConfigError, nearest
-from genlab.metrics.extractor import Extractor
+from genlab.extractors.base import Shared
+from genlab.models.base import Samples
 from genlab.presets import conf_folder
 from genlab.spec import Spec
 
 
-def choose(options: Mapping[str, Any], model: nn.Module, spec: Spec) -> tuple[dict[str, Metric], dict[str, str]]:
-    """Metrics by name, built; and why the others are left out, by name.
+def choose(
+    options: Mapping[str, Any], model: nn.Module | None, data: Data, n: int
+) -> tuple[dict[str, Metric], dict[str, str]]:
+    """Metrics by name, built, for a model, or for n examples alone; and why the others are left out, by name.
 
     The name of a metric with an extractor ends in the extractor's. Entries of a metric's YAML may refer to the options
-    of evaluation, as in ``k: ${k}``; arguments without a default come from here: ``spec``, ``extractor``, ``n``.
+    of evaluation, as in ``k: ${k}``; arguments without a default come from here: ``spec``, ``data``, ``extractor`` and
+    ``n``, the number of generated examples.
 
     Raises:
         ConfigError: ``metrics`` names something that is neither a metric nor a figure of one.
     """
-    nodes = presets("metric", options)
+    nodes, spec = presets("metric", options), data.spec
     wanted = _wanted(options["metrics"], nodes)
+    shared, refusals = extractors(options, spec)
     metrics: dict[str, Metric] = {}
     left_out: dict[str, str] = {}
     for name in wanted:
         target: Any = locate(nodes[name]["_target_"])
         title = ", ".join(target.figures)
-        if not isinstance(model, target.needs):
+        if not (isinstance(model, target.needs) or (model is None and target.needs == (Samples,))):
             needed = " or ".join(protocol.__name__ for protocol in target.needs)
-            left_out[title] = f"{type(model).__name__} is no {needed}"
+            left_out[title] = (
+                f"{type(model).__name__} is no {needed}" if model is not None else "there is no model, only examples"
+            )
             continue
-        found: Sequence[Extractor | None] = [None]
+        found: Sequence[Shared | None] = [None]
         if "extractor" in inspect.signature(target).parameters:
-            found, refusals = extractors(options, spec)
+            found = shared
             if not found:
                 left_out[title] = "; ".join(refusals)
         for extractor in found:
-            metric = build(nodes[name], spec=spec, n=options["n"], extractor=extractor)
+            metric = build(nodes[name], spec=spec, data=data, n=n, extractor=extractor)
             refusal = metric.refuses(spec)
             if refusal:
                 left_out[title] = refusal
@@ -54,23 +62,27 @@ def choose(options: Mapping[str, Any], model: nn.Module, spec: Spec) -> tuple[di
     return metrics, left_out
 
 
-def extractors(options: Mapping[str, Any], spec: Spec) -> tuple[list[Extractor], list[str]]:
-    """The extractor that the options name, or all that have something to say about the data; and why others have not.
+def extractors(options: Mapping[str, Any], spec: Spec) -> tuple[list[Shared], list[str]]:
+    """The extractor that the options name, or all that suit the data; and why others do not.
 
     Raises:
         ConfigError: the extractor named cannot look at such data.
     """
     named = options.get("extractor")
-    found, refusals = [], []
-    for node in [named] if named else presets("extractor", options).values():
-        target: Any = locate(node["_target_"])
-        refusal = target.refuses(spec)
-        if refusal and named:
+    if named:
+        target: Any = locate(named["_target_"])
+        if refusal := target.refuses(spec):
             raise ConfigError("extractor", target.name, refusal)
-        if refusal:
-            refusals.append(refusal)
+        return [Shared(build(named, spec=spec))], []
+    found, refusals = [], []
+    for node in presets("extractor", options).values():
+        target = locate(node["_target_"])
+        if target.suits(spec):
+            found.append(Shared(build(node, spec=spec)))
+        elif not target.refuses(spec):
+            refusals.append(f"extractor={target.name} could look at them")
         else:
-            found.append(build(node, spec=spec))
+            refusals.append(target.refuses(spec))
     return found, refusals
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
 from genlab.errors import GenlabError
-from genlab.metrics.base import Figure
-from genlab.metrics.extractor import Extractor
+from genlab.extractors.base import Extractor
+from genlab.metrics.base import GENERATED, Figure
 from genlab.models.base import Batch, Samples
 from genlab.spec import Spec
 
@@ -58,7 +58,7 @@ class FrechetDistance(Metric):
 
     def __init__(self, extractor: Extractor, split: str = "test"):
         super().__init__()
-        self.extractor, self.split = extractor, split
+        self.extractor, self.reads = extractor, (GENERATED, split)
         size = extractor.dimensions
         self.add_state("count", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("total", torch.zeros(2, size, dtype=torch.float64), dist_reduce_fx="sum")
@@ -68,10 +68,10 @@ class FrechetDistance(Metric):
         """Nothing that the extractor does not refuse."""
         return ""
 
-    def update(self, batch: Batch, real: bool = False) -> None:
+    def update(self, batch: Batch, source: str, model: nn.Module | None = None) -> None:
         """Add generated or real examples."""
         features = self.extractor(batch["x"]).features.double()
-        side = int(real)
+        side = int(source != GENERATED)
         self.count[side] += len(features)
         self.total[side] += features.sum(0)
         self.outer[side].addmm_(features.T, features)
@@ -87,4 +87,4 @@ class FrechetDistance(Metric):
         covariance = self.outer - self.count[:, None, None] * mean[:, :, None] * mean[:, None, :]
         covariance = covariance / (self.count[:, None, None] - 1)
         distance = frechet_distance(mean[0], covariance[0], mean[1], covariance[1])
-        return {"fid": Figure(distance, protocol={"split": self.split, "n real": int(self.count[1])})}
+        return {"fid": Figure(distance, protocol={"n real": int(self.count[1])})}

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
-from genlab.metrics.base import Figure
-from genlab.metrics.extractor import Extractor
+from genlab.extractors.base import Extractor
+from genlab.metrics.base import GENERATED, Figure
 from genlab.models.base import Batch, Samples
 from genlab.spec import Spec
 
@@ -39,7 +39,7 @@ class InceptionScore(Metric):
 
     def __init__(self, extractor: Extractor, n: int, splits: int = 10, seed: int = 2020):
         super().__init__()
-        self.split = None
+        self.reads = (GENERATED,)
         self.extractor, self.n, self.seed = extractor, n, seed
         self.splits = max(1, min(splits, n // 100))
         order = np.random.RandomState(seed).permutation(n)
@@ -55,7 +55,7 @@ class InceptionScore(Metric):
         """Nothing that the extractor does not refuse."""
         return ""
 
-    def update(self, batch: Batch, real: bool = False) -> None:
+    def update(self, batch: Batch, source: str, model: nn.Module | None = None) -> None:
         """Add generated examples; ``index`` says which of the n each one is."""
         log_p = self.extractor(batch["x"]).logits.double().log_softmax(1)
         p = log_p.exp()

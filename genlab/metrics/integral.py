@@ -46,7 +46,7 @@ class Integral(Metric):
 
     def __init__(self, cells: int = 400, split: str = "test"):
         super().__init__()
-        self.cells, self.split = cells, split
+        self.cells, self.reads = cells, (split,)
         self.log_prob: Callable[[Tensor], Tensor] | None = None
         self.add_state("low", torch.full((2,), torch.inf, dtype=torch.float64), dist_reduce_fx="min")
         self.add_state("high", torch.full((2,), -torch.inf, dtype=torch.float64), dist_reduce_fx="max")
@@ -55,7 +55,7 @@ class Integral(Metric):
         """Everything but points of the plane."""
         return "" if spec.shape == (2,) and spec.levels is None else "takes densities over the plane"
 
-    def update(self, batch: Batch, model: nn.Module) -> None:
+    def update(self, batch: Batch, source: str, model: nn.Module) -> None:
         """Widen the box to hold the batch."""
         self.log_prob = model.log_prob  # type: ignore[assignment]
         self.low = torch.minimum(self.low, batch["x"].double().amin(0))
@@ -66,4 +66,4 @@ class Integral(Metric):
         assert self.log_prob is not None  # torchmetrics warns of a compute before any update
         room = (self.high - self.low) / 2
         total, _ = integrate(self.log_prob, self.low - room, self.high + room, self.cells)
-        return {"integral": Figure(total, "~", None, {"split": self.split, "cells": self.cells})}
+        return {"integral": Figure(total, "~", None, {"cells": self.cells})}

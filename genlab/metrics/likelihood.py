@@ -11,7 +11,7 @@ from torchmetrics import Metric
 
 from genlab.errors import GenlabError
 from genlab.metrics.base import Figure
-from genlab.models.base import Batch, Bound, Density
+from genlab.models.base import Batch, Bound, Density, Weighs
 from genlab.spec import Spec
 
 IMPORTANCE_SAMPLES = 500  # 500 to 1000 are usual on small machines; Burda et al. report 5000
@@ -25,7 +25,8 @@ class Likelihood(Metric):
     Marked ``=`` where ``log_prob`` is exact, ``~`` where it is an estimate, and ``<=`` where the model gives a lower
     bound on log p(x), so that the figure is at least the true one: the importance-weighted bound of a latent-variable
     model or that of a dequantised density. ``negative_elbo`` is the bound of one sample of a latent-variable model, in
-    nats. Sums in float64.
+    nats. ``ess`` is the mean effective sample size of its importance weights, (sum_i w_i)^2 / sum_i w_i^2, from 1 to k:
+    near 1 the bound rests on single draws and is far from tight. Sums in float64.
 
     Args:
         spec: of the data.
@@ -35,7 +36,7 @@ class Likelihood(Metric):
     """
 
     needs: ClassVar[tuple[type, ...]] = (Density, Bound)
-    figures: ClassVar[tuple[str, ...]] = ("nats", "bpd", "negative_elbo")
+    figures: ClassVar[tuple[str, ...]] = ("nats", "bpd", "negative_elbo", "ess")
     higher_is_better = False
     full_state_update = False
     count: Tensor
@@ -46,45 +47,53 @@ class Likelihood(Metric):
         super().__init__()
         if k is not None and k < 1:
             raise GenlabError(f"k={k}: a bound takes at least one importance sample")
-        self.spec, self.k, self.split = spec, k, split
+        self.spec, self.k, self.reads = spec, k, (split,)
         self.how: dict[str, Any] = {}
         self.mark = ""
-        for name in ("count", "total", "squares"):  # of the likelihood, and of the bound of one sample
-            self.add_state(name, torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
+        for name in ("count", "total", "squares"):  # of the likelihood, the bound of one sample, the effective size
+            self.add_state(name, torch.zeros(3, dtype=torch.float64), dist_reduce_fx="sum")
 
     def refuses(self, spec: Spec) -> str:
         """Nothing: any data have a likelihood."""
         return ""
 
-    def update(self, batch: Batch, model: nn.Module) -> None:
+    def update(self, batch: Batch, source: str, model: nn.Module) -> None:
         """Add the examples of a batch, with whatever the model can say about them."""
         x, y = batch["x"], batch.get("y")
         if isinstance(model, Density):
             self.mark = "=" if model.exact else "~"
-            self._add(0, model.log_prob(x, y))
+            self._add_log_prob(0, model.log_prob(x, y))
         elif isinstance(model, Bound):
             latent = hasattr(model, "terms")
             k = self.k or (IMPORTANCE_SAMPLES if latent else 1)
             self.mark, self.how = "<=", {"k": k}
-            self._add(0, model.bound(x, y, k))
+            if isinstance(model, Weighs) and k > 1:
+                weights = model.log_weights(x, y, k)
+                self._add_log_prob(0, weights.logsumexp(0) - math.log(k))
+                self._add(2, torch.exp(2 * weights.logsumexp(0) - (2 * weights).logsumexp(0)))
+            else:
+                self._add_log_prob(0, model.bound(x, y, k))
             if latent and k > 1:
-                self._add(1, model.bound(x, y, 1))
+                self._add_log_prob(1, model.bound(x, y, 1))
 
-    def _add(self, row: int, log_prob: Tensor) -> None:
+    def _add_log_prob(self, row: int, log_prob: Tensor) -> None:
         nats = -log_prob.double()
         wrong = int((~nats.isfinite()).sum())
         if wrong:
             example = "NaN" if nats.isnan().any() else "infinite"
             raise GenlabError(f"the log-likelihood of {wrong} of {len(nats)} examples is {example}")
-        self.count[row] += len(nats)
-        self.total[row] += nats.sum()
-        self.squares[row] += nats.square().sum()
+        self._add(row, nats)
+
+    def _add(self, row: int, values: Tensor) -> None:
+        self.count[row] += len(values)
+        self.total[row] += values.sum()
+        self.squares[row] += values.square().sum()
 
     def compute(self) -> dict[str, Figure]:
-        """nats, bpd for integer data, negative_elbo where the first is a tighter bound."""
+        """nats, bpd for integer data, negative_elbo and ess where the first is a tighter bound."""
         if not self.count[0]:
-            raise GenlabError(f"the split '{self.split}' holds no example")
-        protocol = {"split": self.split, "n": int(self.count[0])}
+            raise GenlabError(f"the split '{self.reads[0]}' holds no example")
+        protocol = {"n": int(self.count[0])}
         value, stderr = self._mean(0)
         figures = {"nats": Figure(value, self.mark, stderr, protocol | self.how)}
         if self.spec.levels is not None:
@@ -94,6 +103,9 @@ class Likelihood(Metric):
         if self.count[1]:
             value, stderr = self._mean(1)
             figures["negative_elbo"] = Figure(value, "<=", stderr, protocol | {"k": 1})
+        if self.count[2]:
+            value, stderr = self._mean(2)
+            figures["ess"] = Figure(value, "~", stderr, protocol | self.how)
         return figures
 
     def _mean(self, row: int) -> tuple[float, float | None]:

@@ -69,6 +69,20 @@ class Encodes(Decodes, Protocol):
 
 
 @runtime_checkable
+class Posterior(Protocol):
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of a Gaussian q(z | x) with independent dimensions, (B, Z) each."""
+        ...
+
+
+@runtime_checkable
+class Weighs(Protocol):
+    def log_weights(self, x: Tensor, y: Tensor | None = None, k: int = 1) -> Tensor:
+        """log p(x, z_i) - log q(z_i | x) at k draws z_i ~ q(z | x) of the global generator, (k, B), float64."""
+        ...
+
+
+@runtime_checkable
 class Translates(Protocol):
     def translate(self, x: Tensor, to: str) -> Tensor:
         """Each example carried over to the domain ``to``, (B, *spec.shape)."""

@@ -20,8 +20,9 @@ class VAE(nn.Module):
     log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || N(0, I)),   z = mu + sigma * epsilon
     KL = sum_j (mu_j^2 + sigma_j^2 - 1 - log sigma_j^2) / 2
 
-    Protocols: Samples, Bound, Encodes. (Kingma & Welling 2014, arXiv 1312.6114, eq. 3 and appendix B; Rezende et al.
-    2014, arXiv 1401.4082.) Deviation: log sigma^2 is clamped to [-10, 10], which keeps the first steps finite.
+    Protocols: Samples, Bound, Encodes, Posterior, Weighs. (Kingma & Welling 2014, arXiv 1312.6114, eq. 3 and appendix
+    B; Rezende et al. 2014, arXiv 1401.4082.) Deviation: log sigma^2 is clamped to [-10, 10], which keeps the first
+    steps finite.
 
     Args:
         spec: of the data.
@@ -64,11 +65,15 @@ class VAE(nn.Module):
     def bound(self, x: Tensor, y: Tensor | None = None, k: int = 1) -> Tensor:
         """log (1/k) sum_i p(x, z_i) / q(z_i | x), z_i ~ q, (B,); for k = 1 with the KL in closed form.
 
-        (Burda et al. 2016, arXiv 1509.00519, eq. 8.) The encoder runs once, the decoder on some of the k at a time.
+        (Burda et al. 2016, arXiv 1509.00519, eq. 8)
         """
         if k == 1:
             reconstruction, kl = self.terms(x, y)
             return reconstruction - kl.sum(1)
+        return self.log_weights(x, y, k).logsumexp(0).sub(math.log(k)).to(next(self.parameters()).dtype)
+
+    def log_weights(self, x: Tensor, y: Tensor | None = None, k: int = 1) -> Tensor:
+        """log p(x, z_i) - log q(z_i | x), (k, B). The encoder runs once, the decoder on some of the k at a time."""
         mean, log_variance = self.posterior(x)
         outputs = self.likelihood.parameters * self.spec.dimensions
         piece = max(1, NUMBERS_AT_ONCE // (outputs * len(x)))
@@ -80,7 +85,7 @@ class VAE(nn.Module):
             repeated = x.expand(len(part), *x.shape).flatten(0, 1)
             log_prob = self.likelihood.log_prob(self.decoder(z.flatten(0, 1)), repeated)
             log_weights.append(log_prob.view(len(part), -1) + prior_over_posterior)
-        return torch.cat(log_weights).double().logsumexp(0).sub(math.log(k)).to(mean.dtype)
+        return torch.cat(log_weights).double()
 
     def sample(self, noise: Noise, y: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         """x ~ p(x | z) for z ~ N(0, temperature^2 I): drawn from the output distribution, not its mean."""

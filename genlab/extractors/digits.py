@@ -1,55 +1,14 @@
-"""Feature extractors: frozen classifiers whose features and logits stand for an image in FID and the Inception Score.
-
-A score carries the extractor in its name (``fid_digits``), for scores of two extractors have nothing to do with each
-other. ``digits`` is trained by ``scripts/train_extractor`` and ships with the package, so it needs no download.
-"""
+"""The bundled classifier of 8x8 handwritten digits."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.resources
-from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar
 
-import torch
-from safetensors.torch import load
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genlab.errors import GenlabError
+from genlab.extractors.base import Features, read_weights
 from genlab.spec import Spec
-
-
-class Features(NamedTuple):
-    """What an extractor sees in a batch: ``features`` (B, D) and ``logits`` (B, K)."""
-
-    features: Tensor
-    logits: Tensor
-
-
-class Extractor(Protocol):
-    """A frozen classifier; its first constructor argument is the ``Spec`` of the images it is shown."""
-
-    name: str
-    """Added to the name of every figure that it takes part in."""
-
-    dimensions: int
-    """Number D of features."""
-
-    classes: int
-    """Number K of logits."""
-
-    hash: str
-    """Of its weights: part of the protocol of such a figure."""
-
-    @staticmethod
-    def refuses(spec: Spec) -> str:
-        """Why it has nothing to say about such examples; empty where it has."""
-        ...
-
-    def __call__(self, x: Tensor) -> Features:
-        """Features (B, D) and logits (B, K) of integer levels ``x``, (B, C, H, W)."""
-        ...
 
 
 class DigitsNet(nn.Module):
@@ -93,15 +52,9 @@ class Digits(nn.Module):
     def __init__(self, spec: Spec, weights: str | None = None):
         super().__init__()
         self.levels = spec.levels
-        raw = Path(weights).read_bytes() if weights else bundled(self.name)
-        self.hash = hashlib.sha256(raw).hexdigest()[:12]
         self.net = DigitsNet()
-        try:
-            self.net.load_state_dict(load(raw))
-        except Exception as error:  # safetensors raises its own kinds for a damaged file, torch another for a wrong one
-            raise GenlabError(f"weights of extractor {self.name} are damaged: {error}") from None
+        self.hash = read_weights(self.name, weights, self.net)
         self.requires_grad_(False).eval()
-        self._last: tuple[Tensor, int, Features] | None = None
 
     @staticmethod
     def refuses(spec: Spec) -> str:
@@ -111,6 +64,11 @@ class Digits(nn.Module):
         if spec.classes != tuple("0123456789"):
             return "the digits net knows the ten digits only"
         return ""
+
+    @staticmethod
+    def suits(spec: Spec) -> bool:
+        """Small pictures of digits; larger ones have the ``mnist`` net."""
+        return not Digits.refuses(spec) and max(spec.shape[1:]) < 16
 
     def prepare(self, x: Tensor) -> Tensor:
         """Integer levels (B, C, H, W) to what the net was trained on, (B, 1, 8, 8) in [0, 1]."""
@@ -123,14 +81,6 @@ class Digits(nn.Module):
         return functional.adaptive_avg_pool2d(grey[..., top : height - top, left : width - left], 8)
 
     def forward(self, x: Tensor) -> Features:
-        """Features (B, 64) and logits (B, 10); metrics that share an extractor ask in turn, so the last is kept."""
-        if self._last is None or self._last[0] is not x or self._last[1] != x._version:
-            with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-                features = self.net.features(self.prepare(x))
-                self._last = (x, x._version, Features(features, self.net.classify(features)))
-        return self._last[2]
-
-
-def bundled(name: str) -> bytes:
-    """The weights file that the package ships for the extractor ``name``."""
-    return importlib.resources.files("genlab.metrics").joinpath(f"weights/{name}.safetensors").read_bytes()
+        """Features (B, 64) and logits (B, 10)."""
+        features = self.net.features(self.prepare(x))
+        return Features(features, self.net.classify(features))

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from genlab.data.digits import Digits as DigitsData
 from genlab.errors import ConfigError, GenlabError, nearest
-from genlab.metrics.extractor import Digits, DigitsNet
+from genlab.extractors.digits import Digits, DigitsNet
 from genlab.run import atomic
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
 def digits(
     steps: int = 1200, batch: int = 128, rate: float = 3e-3, seed: int = 0
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Weights and card of ``genlab.metrics.extractor.Digits``.
+    """Weights and card of ``genlab.extractors.digits.Digits``.
 
     Cross-entropy, AdamW under a one-cycle schedule, every example moved, turned, scaled and re-exposed afresh. At the
     end features are scaled to a mean variance of 1 over the test digits (and the last layer by the inverse), which
@@ -82,7 +82,7 @@ def digits(
     card = {
         "title": "classifier of 8x8 handwritten digits, for features and logits of generated digits",
         "data": f"scikit-learn's digits: {len(train)} to train, {len(test)} to test (RandomState(0) permutation)",
-        "input": "1x8x8 grey in [0, 1]; see genlab.metrics.extractor.Digits for other images",
+        "input": "1x8x8 grey in [0, 1]; see genlab.extractors.digits.Digits for other images",
         "test accuracy": f"{accuracy:.4f}",
         "made by": f"scripts/train_extractor digits (seed {seed}, {steps} steps, torch {version('torch')})",
         "license": "that of genlab; data CC BY 4.0, Alpaydin and Kaynak 1998, UCI repository",

@@ -1,0 +1,1 @@
+"""What ``genlab eval`` is made of: what is evaluated, how metrics are shown it, and what is kept."""
