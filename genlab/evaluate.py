@@ -29,8 +29,11 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     """
     asked, wrong = find(options)
     controls = [] if as_json and options["real"] == "auto" else splits(options["real"])
+    titles = {f"real {split}" for split in controls}
     rows = [one.row for one in asked if one.row is not None]
-    if len(rows) < len(asked) or controls or options.get("samples"):
+    rows += {(row.data, row.run): row for one in asked for row in one.controls if row.run in titles}.values()
+    known = all(one.row is not None and titles <= {row.run for row in one.controls} for one in asked)
+    if not known or options.get("samples"):
         from genlab.evaluation.assess import assess
 
         rows, failed = assess(asked, controls, options)
@@ -70,9 +73,7 @@ def find(options: Mapping[str, Any]) -> tuple[list[Asked], int]:
             print(f"error: {error}", file=sys.stderr)
             wrong += 1
             continue
-        for file in files:
-            key = results.digest(run, file, options) if file.is_file() else ""
-            asked.append(Asked(run, file, key, None if options["force"] else results.remembered(run, key)))
+        asked += [results.ask(run, file, options) for file in files]
     return asked, wrong
 
 

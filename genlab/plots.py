@@ -1,13 +1,17 @@
-"""Pictures of two-dimensional data: samples as a scatter, a model's density as a map."""
+"""Pictures in the plane: scatters, densities, posteriors, warped grids, a critic's surface. White, for print too."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
 from torch import Tensor
 
 from genlab.errors import GenlabError
@@ -15,6 +19,7 @@ from genlab.metrics.integral import integrate
 from genlab.run import atomic
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")  # told apart by every eye (Paul Tol)
+MARKERS = ("o", "s", "^", "D")
 
 
 def scatter(path: str | Path, sets: Mapping[str, Tensor]) -> None:
@@ -65,6 +70,131 @@ def density(
     return total
 
 
+def classes(path: str | Path, points: Tensor, labels: Tensor | None, names: Sequence[str], title: str) -> None:
+    """A scatter of points (N, 2), one colour and one marker a class.
+
+    Args:
+        path: of the PNG.
+        points: (N, 2).
+        labels: (N,) numbers of classes, or None.
+        names: of the classes.
+        title: of the picture.
+    """
+    figure, (axes,) = _panels(1, size=5.2)
+    kinds = [None] if labels is None else list(range(len(names)))
+    for kind in kinds:
+        chosen = points if kind is None or labels is None else points[labels == kind]
+        look = {} if kind is None else {"label": names[kind], "marker": MARKERS[kind // len(COLOURS) % len(MARKERS)]}
+        axes.scatter(
+            chosen[:, 0], chosen[:, 1], s=10, c=COLOURS[(kind or 0) % len(COLOURS)], alpha=0.6, linewidths=0, **look
+        )
+    axes.set_title(title)
+    if labels is not None and 1 < len(names) <= 20:
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=1.6)
+    _save(figure, path)
+
+
+def posteriors(
+    path: str | Path,
+    log_joint: Callable[[int, Tensor], Tensor],
+    mean: Tensor,
+    log_variance: Tensor,
+    cells: int = 80,
+) -> None:
+    """A panel for each example: p(z | x) on a grid, and q's ellipses of one and two standard deviations.
+
+    The frame holds 99 % of the true posterior, found on a coarse grid over [-4, 4]^2, and q. The title says the KL
+    divergence of q from the posterior on the grid.
+
+    Args:
+        path: of the PNG.
+        log_joint: number of an example and codes (N, 2) to log p(x, z), (N,).
+        mean, log_variance: of q, (examples, 2).
+        cells: of the grid along each axis.
+    """
+    figure, panels = _panels(len(mean), rows=-(-len(mean) // 4))
+    for number, axes in enumerate(panels[: len(mean)]):
+        centre, deviation = mean[number].double(), (log_variance[number].double() / 2).exp()
+        low, high = _posterior_frame(partial(log_joint, number), centre, deviation)
+        points, area = _cells(low, high, cells)
+        log_p = log_joint(number, points.float()).double()
+        log_p = log_p - log_p.logsumexp(0) - area.log()
+        log_q = -(((points - centre) / deviation).square() / 2 + deviation.log() + math.log(2 * math.pi) / 2).sum(1)
+        divergence = float((log_q.exp() * (log_q - log_p)).sum() * area)
+        extent = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
+        axes.imshow(log_p.exp().view(cells, cells), origin="lower", extent=extent, cmap="Blues", aspect="auto")
+        for times in (1, 2):
+            size = (2 * times * deviation).tolist()
+            ellipse = Ellipse(centre.tolist(), *size, fill=False, color=COLOURS[1], linewidth=1.5)  # type: ignore[arg-type]
+            axes.add_patch(ellipse)
+        axes.set_title(f"KL(q, p) {divergence:.2f} nats")
+    for axes in panels[len(mean) :]:
+        axes.set_axis_off()
+    _save(figure, path)
+
+
+def lines(path: str | Path, curves: Tensor, data: Tensor) -> None:
+    """Two families of curves over data.
+
+    Args:
+        path: of the PNG.
+        curves: (2, curves, points, 2).
+        data: (N, 2); the frame is theirs.
+    """
+    low, high = _frame(data)
+    figure, (axes,) = _panels(1, size=5.2)
+    axes.scatter(data[:3000, 0], data[:3000, 1], s=3, c="#bbbbbb", linewidths=0)
+    for family, colour in zip(curves, COLOURS, strict=False):
+        for curve in family:
+            axes.plot(curve[:, 0], curve[:, 1], color=colour, linewidth=0.8)
+    _finish(axes, "the latent grid in data space", low, high)
+    _save(figure, path)
+
+
+def surface(
+    path: str | Path, values: Callable[[Tensor], Tensor], data: Tensor, samples: Tensor, cells: int = 160
+) -> None:
+    """Values over the plane as a map with level lines, under data and samples.
+
+    Args:
+        path: of the PNG.
+        values: points (N, 2) to values (N,).
+        data: points (N, 2); the frame is theirs.
+        samples: points (N, 2) of the model.
+        cells: of the map along each axis.
+    """
+    low, high = _frame(data)
+    points, _ = _cells(low, high, cells)
+    field = values(points.float()).double().view(cells, cells)
+    figure, (axes,) = _panels(1, size=5.6)
+    extent = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
+    drawn = axes.imshow(field, origin="lower", extent=extent, cmap="PuOr")
+    axes.contour(field, levels=12, extent=extent, colors="#00000055", linewidths=0.6)
+    figure.colorbar(drawn, ax=axes, label="critic", shrink=0.8)
+    axes.scatter(data[:2000, 0], data[:2000, 1], s=4, c="black", linewidths=0, label="data")
+    axes.scatter(samples[:2000, 0], samples[:2000, 1], s=4, c="#00aa55", linewidths=0, label="samples")
+    axes.legend(loc="upper right", markerscale=3)
+    _finish(axes, "critic", low, high)
+    _save(figure, path)
+
+
+def _cells(low: Tensor, high: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+    """Middles of the cells of a box, (cells * cells, 2) row by row from below, and the area of one."""
+    middles = (torch.arange(cells, dtype=torch.float64) + 0.5) / cells
+    x, y = (low[axis] + (high[axis] - low[axis]) * middles for axis in (0, 1))
+    points = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
+    return points, (high - low).double().prod() / cells**2
+
+
+def _posterior_frame(log_joint: Callable[[Tensor], Tensor], centre: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+    """A box that holds q to three deviations and 99 % of the posterior on a coarse grid."""
+    everywhere, _ = _cells(torch.full((2,), -4.0), torch.full((2,), 4.0), 80)
+    weight, order = log_joint(everywhere.float()).double().softmax(0).sort(descending=True)
+    held = everywhere[order[: int((weight.cumsum(0) < 0.99).sum()) + 1]]
+    low = torch.minimum(held.amin(0) - 0.1, centre - 3 * deviation)
+    return low, torch.maximum(held.amax(0) + 0.1, centre + 3 * deviation)
+
+
 def _frame(points: Tensor, margin: float = 0.15) -> tuple[Tensor, Tensor]:
     """Corners of a square around the points."""
     points = points.detach().cpu().double()
@@ -73,10 +203,11 @@ def _frame(points: Tensor, margin: float = 0.15) -> tuple[Tensor, Tensor]:
     return (low + high) / 2 - half, (low + high) / 2 + half
 
 
-def _panels(count: int) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(4 * count, 4.2), dpi=110, facecolor="white", layout="constrained")
+def _panels(count: int, rows: int = 1, size: float = 4.0) -> tuple[Figure, Any]:
+    columns = -(-count // rows)
+    figure = Figure(figsize=(size * columns, (size + 0.2) * rows), dpi=110, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(1, count, squeeze=False)[0]
+    return figure, figure.subplots(rows, columns, squeeze=False).flatten()
 
 
 def _finish(axes: Any, title: str, low: Tensor, high: Tensor) -> None:

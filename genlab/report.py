@@ -8,11 +8,12 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from genlab import tables
 from genlab.errors import ConfigError, nearest
-from genlab.evaluation.results import measured
+from genlab.evaluation.results import controls, measured
 from genlab.metrics.base import Figure, comparable
 from genlab.run import Run
 
@@ -52,11 +53,17 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     if as_json:
         rows = [
             dict(zip(table.texts, texts, strict=True))
-            | {"runs": int(texts[-1])}
+            | {"runs": int(texts[-1] or 0)}
             | {"metrics": {name: figure._asdict() for name, figure in cells.items()}}
             for texts, cells in table.rows
         ]
         print(json.dumps(rows))
+    elif options.get("format") == "html":
+        from genlab import webpage
+
+        path = Path(options.get("out") or "report.html")
+        webpage.write(path, table, runs)
+        print(path)
     else:
         tables.show(table, options.get("format") or "rich")
     return 0
@@ -71,7 +78,7 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
     kinds: dict[tuple[str, str], list[tuple[str, int]]] = {}  # data set and name to what has a column, in order
     rows: list[tuple[list[str], dict[str, Figure]]] = []
     protocols: list[tuple[str, str, Mapping[str, Any]]] = []
-    for found in group(runs):
+    for found in [*group(runs), *real_groups(runs)]:
         for checkpoint, repeated in repetitions(found.figures).items():
             cells: dict[str, Figure] = {}
             seen: Counter[tuple[str, str]] = Counter()
@@ -85,7 +92,8 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
                 title = name + (f" ({letter(columns.index(kind))})" if columns.index(kind) else "")
                 cells[title] = average(figures)
                 protocols.append((title, found.model, cells[title].protocol))
-            rows.append(([found.model, found.data, found.detail, checkpoint, str(len(found.runs))], cells))
+            count = str(len(found.runs)) if found.runs else ""
+            rows.append(([found.model, found.data, found.detail, checkpoint, count], cells))
     shown = _chosen(sorted({title for _, cells in rows for title in cells}), metrics)
     return tables.Table(
         ["model", "data", "config", "checkpoint", "runs"],
@@ -131,6 +139,16 @@ def group(runs: Iterable[Run]) -> list[Group]:
             detail = ", ".join(f"{key}={values.get(key)}" for key in keys[:4]) + (", ..." if len(keys) > 4 else "")
             groups.append(Group(model, data, detail, repeated, [entry for run in repeated for entry in measured(run)]))
     return groups
+
+
+def real_groups(runs: Iterable[Run]) -> list[Group]:
+    """Rows of real examples that were measured beside the runs: what a perfect model would get."""
+    found: dict[tuple[str, str], dict[str, tuple[str, Figure]]] = {}
+    for row in (row for run in runs for row in controls(run)):
+        figures = found.setdefault((row.data, row.run), {})
+        for name, figure in row.figures.items():
+            figures[json.dumps([name, figure.protocol], sort_keys=True)] = (name, figure)
+    return [Group(title, data, "", [], list(figures.values())) for (data, title), figures in sorted(found.items())]
 
 
 def average(figures: list[Figure]) -> Figure:

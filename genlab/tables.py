@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from genlab.errors import ConfigError, nearest
 from genlab.metrics.base import Figure
 
-FORMATS = ("rich", "csv", "markdown", "latex")
+FORMATS = ("rich", "csv", "markdown", "latex", "html")
 NOTHING = "-"
 
 

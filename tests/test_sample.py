@@ -1,9 +1,11 @@
 """``genlab sample``: what its tasks make, which seed each sample is of, and what it refuses."""
 
+import importlib
 import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from runs import DIGITS, FLOW, GAN, MOONS, VAE, make_run
 
@@ -12,6 +14,8 @@ from genlab.build import build
 from genlab.errors import ConfigError
 from genlab.run import Run
 from genlab.spec import Spec
+from genlab.tasks import interpolate
+from genlab.tasks.base import class_labels
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +90,12 @@ def test_a_flow_reconstructs_what_it_encodes(tmp_path):
 
 def test_labels_are_those_asked_for_by_number_or_name():
     spec = Spec("image", (1, 8, 8), 17, classes=("cat", "dog", "7"))
-    assert sample.class_labels(spec, 1, 3).tolist() == [1, 1, 1]
-    assert sample.class_labels(spec, "dog,cat", 4).tolist() == [1, 0, 1, 0]
-    assert sample.class_labels(spec, 7, 1).tolist() == [2]  # a name before a number
-    assert sample.class_labels(spec, None, 4).tolist() == [0, 1, 2, 0]
+    assert class_labels(spec, 1, 3).tolist() == [1, 1, 1]
+    assert class_labels(spec, "dog,cat", 4).tolist() == [1, 0, 1, 0]
+    assert class_labels(spec, 7, 1).tolist() == [2]  # a name before a number
+    assert class_labels(spec, None, 4).tolist() == [0, 1, 2, 0]
     with pytest.raises(ConfigError, match="y=dgo: the classes are cat, dog, 7; did you mean 'dog'"):
-        sample.class_labels(spec, "dgo", 3)
+        class_labels(spec, "dgo", 3)
 
 
 def test_a_temperature_narrows_what_a_flow_draws(tmp_path):
@@ -104,7 +108,10 @@ def test_a_temperature_narrows_what_a_flow_draws(tmp_path):
     "words, said",
     [
         (["task=gird"], "did you mean 'grid'"),
-        (["task=density"], "exact density in the plane"),
+        (["task=density"], "it draws the plane"),
+        (["task=warp"], "it draws the plane"),
+        (["task=critic"], "it draws the plane"),
+        (["task=interpolate", "path=straight"], "spherical, linear"),
         (["task=interpolate", "n=1"], "at least two"),
         (["y=3"], "not class-conditional"),
         (["n=0"], "at least 1"),
@@ -115,6 +122,49 @@ def test_a_temperature_narrows_what_a_flow_draws(tmp_path):
 def test_what_cannot_be_is_refused(vae, words, said):
     with pytest.raises(ConfigError, match=said):
         sampled(vae, *words)
+
+
+def test_a_linear_path_is_straight_and_a_spherical_one_keeps_its_length():
+    one, two, t = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 3.0]), torch.linspace(0, 1, 5)[:, None]
+    assert interpolate.spherical(one, two, t).norm(dim=1) == pytest.approx([3.0] * 5, rel=1e-6)
+    assert interpolate.linear(one, two, t).norm(dim=1)[2] == pytest.approx(3 / 2**0.5)
+
+
+@pytest.mark.parametrize("task", ["latents", "manifold", "posterior", "neighbours"])
+def test_pictures_of_a_vae_with_two_latents(vae, task):
+    made = sampled(vae, f"task={task}", "n=5")
+    with Image.open(vae.path / "made" / f"{task}.png") as picture:
+        assert min(picture.size) >= 400 and len(set(picture.convert("L").getdata())) > 5
+    assert len(made["labels"]) == len(made["samples"]) == len(made["seeds"])
+
+
+@pytest.mark.parametrize("model, task", [(FLOW, "density"), (FLOW, "warp"), (FLOW, "latents"), (GAN, "critic")])
+def test_pictures_of_the_plane(tmp_path, model, task):
+    run = make_run(tmp_path / "run", model, MOONS)
+    sampled(run, f"task={task}", "n=50")
+    with Image.open(run.path / "made" / f"{task}.png") as picture:
+        assert min(picture.size) >= 400 and len(set(picture.convert("L").getdata())) > 5
+
+
+def test_neighbours_are_the_nearest_training_examples(vae):
+    made = sampled(vae, "task=neighbours", "n=3")
+    train = build(DIGITS).split("train").x.flatten(1).double().numpy()
+    for x, rows, distances in zip(made["samples"], made["neighbours"], made["distances"], strict=True):
+        every = np.sqrt(((train - x.flatten()) ** 2).sum(1))
+        assert distances == pytest.approx(np.sort(every)[:5], rel=1e-4) and every[rows] == pytest.approx(distances)
+
+
+def test_a_manifold_runs_over_the_quantiles_of_the_prior(vae):
+    z = sampled(vae, "task=manifold")["z"].reshape(20, 20, 2)
+    assert (np.diff(z[0, :, 0]) > 0).all() and (np.diff(z[:, 0, 1]) < 0).all()  # to the right, and upwards
+    uniform = 0.5 * (1 + torch.erf(torch.from_numpy(z[0, :, 0]) / 2**0.5))
+    assert uniform.numpy() == pytest.approx((np.arange(20) + 0.5) / 20, abs=1e-5)
+
+
+def test_tasks_are_the_files_of_their_folder():
+    assert {"grid", "interpolate", "reconstruct", "density"} < set(sample.known_tasks())
+    for task in sample.known_tasks():
+        assert callable(importlib.import_module(f"genlab.tasks.{task}").make)
 
 
 def test_what_cannot_encode_does_not_reconstruct(tmp_path):

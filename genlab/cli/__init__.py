@@ -100,7 +100,8 @@ def measure(verb: str, line: Line) -> int:
     """``genlab sample``, ``eval`` and ``report``: options from their config, then their page."""
     from genlab.cli import options as choices
 
-    options = choices.options(verb, line.words, line.folders)
+    words = [*line.words, *(["force=true"] if "--force" in line.flags else [])]
+    options = choices.options(verb, words, line.folders)
     admit(options.get("plugins") or [])
     if options.get("run"):  # a wrong folder is told before torch is loaded
         from genlab.run import Run

@@ -38,7 +38,7 @@ plugins=[mine] admits classes of your package `mine`; plugins=[/path/to/folder] 
 genlab sample ckpt=FILE                          a checkpoint alone will do
 
   ckpt=best|last|FILE                 of a run: best unless you say otherwise
-  task=grid|interpolate|reconstruct   where the model can
+  task=grid|interpolate|reconstruct|neighbours|latents|manifold|posterior|density|warp|critic    where the model can
   out=FOLDER                          for the picture and samples.npz; the run's own samples/ unless you say otherwise
   plugins=[mine]     admits classes of your package, as in training
   --json             print what was written as JSON""",
@@ -50,17 +50,23 @@ genlab sample ckpt=FILE                          a checkpoint alone will do
 genlab eval ckpt=FILE                            a checkpoint alone will do
 
   run=FOLDER         of a run, of a sweep, or a glob; each run keeps its figures in its metrics.json
-  ckpt=best|last|FILE                 of a run: best unless you say otherwise
+  ckpt=best|last|all|FILE             of a run: best unless you say otherwise; all: a row for each that is kept
   metrics=bpd,fid_digits              these alone; else all that the model and the data allow
+  data=X             another data set than the run's own, of the same kind and shape
+  samples=PLACE      score a folder of images or an .npz that genlab did not make, by data=X or beside runs
+  real=train,test    real examples in the place of generated ones, as a control; else train, or none
+  --force            measure again what has been measured
   --config-dir DIR   search DIR for metrics and extractors of your own, too
   --json             print rows {run, model, data, step, metrics} as JSON""",
-        ("--json",),
+        ("--json", "--force"),
     ),
     "report": Verb(
         "one table of any set of runs",
-        """genlab report FOLDER [FOLDER ...] [format=rich|csv|markdown|latex] [metrics=bpd,fid_digits] [--json]
+        """genlab report FOLDER [FOLDER ...] [format=rich|csv|markdown|latex|html] [metrics=bpd,fid_digits] [--json]
 
 Runs that differ in their seed alone are one row: mean and spread. What eval has not measured is not there.
+
+  format=html out=FILE                one page with table, protocols, samples and curves; report.html by default
 
   --json             print the rows as JSON""",
         ("--json",),

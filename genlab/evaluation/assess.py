@@ -27,7 +27,8 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
         GenlabError: the only one cannot be measured.
     """
     rows: list[Row] = []
-    references: dict[str, tuple[Data, str]] = {}
+    sets: dict[str, tuple[Data, str]] = {}
+    beside: dict[str, list[Asked]] = {}
     wrong = 0
     with ranks.group(options.get("devices") or 1, options.get("device") or "auto") as device:
         for one in asked:
@@ -40,13 +41,18 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
                 wrong += 1
                 continue
             rows.append(row)
-            references.setdefault(repr(data), (data, row.data))
+            sets.setdefault(repr(data), (data, row.data))
+            beside.setdefault(repr(data), []).append(one)
             if one.run is not None and one.row is None and ranks.first():
-                results.keep(one.run, row, one.key)
+                results.keep(one.run, one.key, row)
         if options.get("samples"):
-            rows.append(of_samples(str(options["samples"]), options, references, device))
-        for data, name in references.values():
-            rows += [control(data, name, split, options, device) for split in controls]
+            rows.append(of_samples(str(options["samples"]), options, sets, device))
+        for key, (data, name) in sets.items() if controls else ():
+            real = [control(data, name, split, options, device) for split in controls]
+            rows += real
+            for one in beside.get(key, ()):
+                if one.run is not None and ranks.first():
+                    results.keep_controls(one.run, one.key, real)
     return rows, wrong
 
 
@@ -69,17 +75,15 @@ def of_checkpoint(one: Asked, options: Mapping[str, Any], device: torch.device) 
     return row_of(made, data, name, options, device, told=one.run.path.name if one.run else title), data
 
 
-def of_samples(
-    place: str, options: Mapping[str, Any], references: dict[str, tuple[Data, str]], device: torch.device
-) -> Row:
+def of_samples(place: str, options: Mapping[str, Any], sets: dict[str, tuple[Data, str]], device: torch.device) -> Row:
     """The figures of examples that genlab did not make, by ``data`` or the data of the runs named beside them."""
-    if not references:
+    if not sets:
         if not options.get("data"):
             raise ConfigError("data", None, "samples= are measured by a data set: data=cifar10")
         data, name = subject.data_of({}, options)
         prepared(data)
-        references[repr(data)] = data, name
-    data, name = next(iter(references.values()))
+        sets[repr(data)] = data, name
+    data, name = next(iter(sets.values()))
     return row_of(subject.of_files(place, data.spec, int(options["batch"])), data, name, options, device, told=place)
 
 

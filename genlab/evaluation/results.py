@@ -1,7 +1,7 @@
 """What evaluation found, in a run's metrics.json: figures with their protocols, and which evaluations are done.
 
     figures    [{name, step, value, mark, stderr, protocol}], one for each name and protocol
-    done       {digest: row}, whole evaluations that need not be run again
+    done       {digest: {row, controls}}, whole evaluations that need not be run again
 
 Nothing here needs torch, so that an evaluation that is done costs nothing.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,12 +55,14 @@ class Asked(NamedTuple):
         checkpoint: the file.
         key: of this evaluation, in the run's metrics.json.
         row: what is known already, if this evaluation is done.
+        controls: rows of real examples that were measured beside it.
     """
 
     run: Run | None
     checkpoint: Path
     key: str = ""
     row: Row | None = None
+    controls: tuple[Row, ...] = ()
 
 
 def from_plain(plain: Mapping[str, Any]) -> Row:
@@ -83,21 +85,38 @@ def digest(run: Run, checkpoint: Path, options: Mapping[str, Any]) -> str:
     return found.hexdigest()[:20]
 
 
-def remembered(run: Run, key: str) -> Row | None:
-    """The row of an evaluation that is done, under the name that the run has now."""
-    plain = run.metrics.get("done", {}).get(key)
-    return from_plain(plain)._replace(run=str(run.path)) if plain else None
+def ask(run: Run, checkpoint: Path, options: Mapping[str, Any]) -> Asked:
+    """A checkpoint of a run, with what is known of it unless ``force`` is given."""
+    if not checkpoint.is_file():
+        return Asked(run, checkpoint)
+    key = digest(run, checkpoint, options)
+    known = {} if options["force"] else run.metrics.get("done", {}).get(key, {})
+    row = from_plain(known["row"])._replace(run=str(run.path)) if known else None  # under the name it has now
+    return Asked(run, checkpoint, key, row, tuple(map(from_plain, known.get("controls", ()))))
 
 
-def keep(run: Run, row: Row, key: str) -> None:
+def keep(run: Run, key: str, row: Row) -> None:
     """Put the figures into the run's metrics.json, in place of those of the same name and protocol only."""
     stored = run.metrics
     new = [{"name": name, "step": row.step, **figure._asdict()} for name, figure in row.figures.items()]
     taken = [(entry["name"], entry["protocol"]) for entry in new]
     old = [entry for entry in stored.get("figures", []) if (entry["name"], entry["protocol"]) not in taken]
-    done = {other: found for other, found in stored.get("done", {}).items() if other != key} | {key: row.plain()}
-    kept = dict(list(done.items())[-REMEMBERED:])
-    run.save_metrics(stored | {"figures": old + json.loads(json.dumps(new)), "done": kept})
+    done = {other: found for other, found in stored.get("done", {}).items() if other != key}
+    done = dict(list(done.items())[1 - REMEMBERED :]) | {key: {"row": row.plain(), "controls": []}}
+    run.save_metrics(stored | {"figures": old + json.loads(json.dumps(new)), "done": done})
+
+
+def keep_controls(run: Run, key: str, controls: Sequence[Row]) -> None:
+    """Put rows of real examples beside those of an evaluation that is done."""
+    stored = run.metrics
+    if key in stored.get("done", {}):
+        stored["done"][key]["controls"] = [row.plain() for row in controls]
+        run.save_metrics(stored)
+
+
+def controls(run: Run) -> list[Row]:
+    """All rows of real examples that were measured beside a run."""
+    return [from_plain(plain) for found in run.metrics.get("done", {}).values() for plain in found["controls"]]
 
 
 def measured(run: Run) -> list[tuple[str, Figure]]:

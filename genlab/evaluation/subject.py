@@ -19,8 +19,8 @@ from genlab.data.folder import Folder
 from genlab.errors import ConfigError, DataError
 from genlab.models.base import Batch
 from genlab.noise import Noise
-from genlab.sample import CHUNK, class_labels
 from genlab.spec import Spec
+from genlab.tasks.base import CHUNK, class_labels
 
 Stream = Callable[[torch.device], Iterator[Batch]]
 """This rank's share of the generated examples, in batches ``{"x", "index", "y"?}``."""

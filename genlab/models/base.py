@@ -83,6 +83,20 @@ class Weighs(Protocol):
 
 
 @runtime_checkable
+class Joint(Posterior, Protocol):
+    def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x, z) of pairs, (B,)."""
+        ...
+
+
+@runtime_checkable
+class Criticises(Protocol):
+    def criticise(self, x: Tensor) -> Tensor:
+        """A critic's values of data-space examples, (B,)."""
+        ...
+
+
+@runtime_checkable
 class Translates(Protocol):
     def translate(self, x: Tensor, to: str) -> Tensor:
         """Each example carried over to the domain ``to``, (B, *spec.shape)."""

@@ -86,6 +86,10 @@ class GAN(nn.Module):
         with torch.autocast(real.device.type, enabled=False):
             return penalty.term(self.discriminator, real.float(), fake.float())
 
+    def criticise(self, x: Tensor) -> Tensor:
+        """The discriminator's values of data-space examples, (B,)."""
+        return self.discriminator(to_signed(x, self.spec.levels))
+
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The data-space example of each latent, (B, Z) to (B, *spec.shape)."""
         return from_signed(self.generator(z), self.spec.levels)

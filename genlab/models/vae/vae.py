@@ -20,7 +20,7 @@ class VAE(nn.Module):
     log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || N(0, I)),   z = mu + sigma * epsilon
     KL = sum_j (mu_j^2 + sigma_j^2 - 1 - log sigma_j^2) / 2
 
-    Protocols: Samples, Bound, Encodes, Posterior, Weighs. (Kingma & Welling 2014, arXiv 1312.6114, eq. 3 and appendix
+    Protocols: Samples, Bound, Encodes, Joint, Weighs. (Kingma & Welling 2014, arXiv 1312.6114, eq. 3 and appendix
     B; Rezende et al. 2014, arXiv 1401.4082.) Deviation: log sigma^2 is clamped to [-10, 10], which keeps the first
     steps finite.
 
@@ -86,6 +86,11 @@ class VAE(nn.Module):
             log_prob = self.likelihood.log_prob(self.decoder(z.flatten(0, 1)), repeated)
             log_weights.append(log_prob.view(len(part), -1) + prior_over_posterior)
         return torch.cat(log_weights).double()
+
+    def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x | z) + log N(z; 0, I), (B,)."""
+        log_prior = -(z.square() + math.log(2 * math.pi)).sum(1) / 2
+        return self.likelihood.log_prob(self.decoder(z), x) + log_prior
 
     def sample(self, noise: Noise, y: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         """x ~ p(x | z) for z ~ N(0, temperature^2 I): drawn from the output distribution, not its mean."""

@@ -1,0 +1,1 @@
+"""What ``genlab sample`` can make of a model, one task a file."""

@@ -1,0 +1,61 @@
+"""Ways from one latent code to another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genlab.checkpoint import Loaded
+from genlab.errors import ConfigError, nearest
+from genlab.models.base import Decodes
+from genlab.noise import Noise
+from genlab.tasks.base import Made, capable, chosen_labels
+
+STEPS = 10
+
+
+def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> Made:
+    """Rows of ten, from the code of one seed to that of the next, by ``path=spherical`` or ``linear``.
+
+    In samples.npz, ``seeds`` (N, 2) are the two ends of each sample's row and ``t`` (N) how far along it is.
+    """
+    model = capable(loaded, "interpolate", Decodes, "has no latent code to decode")
+    if len(seeds) < 2:
+        raise ConfigError("seeds", len(seeds), "interpolation takes at least two")
+    if options["path"] not in PATHS:
+        raise ConfigError("path", options["path"], f"is one of {', '.join(PATHS)}", nearest(options["path"], PATHS))
+    between, pairs = PATHS[options["path"]], len(seeds) // 2
+    codes = Noise(seeds, device).normal(model.latent)
+    t = torch.linspace(0, 1, STEPS, device=codes.device)[:, None]
+    labels = chosen_labels(loaded, options, pairs)
+    y = None if labels is None else labels.repeat_interleave(STEPS)
+    rows = []
+    with torch.no_grad():
+        for pair in range(pairs):
+            part = None if labels is None else labels[pair].expand(STEPS).to(device)
+            rows.append(model.decode(between(codes[2 * pair], codes[2 * pair + 1], t), part).cpu())
+    ends = np.asarray(seeds[: 2 * pairs]).reshape(-1, 2).repeat(STEPS, 0)
+    arrays = {"seeds": ends, "t": np.tile(np.linspace(0, 1, STEPS), pairs)}
+    return Made(torch.cat(rows), y, columns=STEPS, arrays=arrays)
+
+
+def spherical(one: Tensor, two: Tensor, t: Tensor) -> Tensor:
+    """sin((1 - t) w) / sin(w) z1 + sin(t w) / sin(w) z2, w the angle between them.  (White 2016, arXiv 1609.04468)
+
+    The straight line between Gaussian codes passes where the model has never been trained.
+    """
+    cosine = torch.nn.functional.cosine_similarity(one, two, 0).clamp(-0.9999, 0.9999)
+    angle = torch.arccos(cosine)
+    return (torch.sin((1 - t) * angle) * one + torch.sin(t * angle) * two) / torch.sin(angle)
+
+
+def linear(one: Tensor, two: Tensor, t: Tensor) -> Tensor:
+    """(1 - t) z1 + t z2."""
+    return (1 - t) * one + t * two
+
+
+PATHS = {"spherical": spherical, "linear": linear}
