@@ -1,16 +1,19 @@
-"""What training logged, drawn: one panel for each player or for the likelihood, from a run's metrics.csv."""
+"""Curves: what training logged, from a run's metrics.csv, and figures of a sweep against an option."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from genlab.plots import COLOURS
+from genlab.plots import COLOURS, save
 from genlab.run import Run
 
 LEFT_OUT = ("steps_per_second", "learning_rate", "gradient_norm")
@@ -57,3 +60,34 @@ def curves(run: Run) -> str:
         figure.savefig(drawn, format="svg", metadata={"Date": None})
     text = drawn.getvalue()
     return text[text.index("<svg") :]
+
+
+def against(
+    path: Path,
+    x: str,
+    series: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
+    exact: Mapping[str, Mapping[str, Sequence[float]]],
+) -> None:
+    """A PNG of figures against an option: a panel a figure, a line with points for each kind of run.
+
+    Args:
+        path: of the file.
+        x: name of the option.
+        series: pairs (x, value) by figure and kind of run.
+        exact: true values by figure and name, at the values of x in ascending order, drawn dashed; infinite ones are
+            left out.
+    """
+    figure = Figure(figsize=(4.6 * len(series), 3.6), dpi=110, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, (name, lines) in zip(figure.subplots(1, len(series), squeeze=False)[0], series.items(), strict=True):
+        places = sorted({place for line in lines.values() for place, _ in line})
+        for number, (kind, line) in enumerate(sorted(lines.items())):
+            at, values = zip(*sorted(line), strict=True)
+            axes.plot(at, values, color=COLOURS[number % len(COLOURS)], marker="o", label=kind, linewidth=1.2)
+        for number, (truth, known) in enumerate(exact.get(name, {}).items()):
+            pairs = [pair for pair in zip(places, known, strict=False) if math.isfinite(pair[1])]
+            axes.plot(*zip(*pairs, strict=True), color="black", linestyle=("--", ":")[number % 2], label=truth)
+        axes.set_title(name)
+        axes.set_xlabel(x)
+        axes.legend(frameon=False, fontsize=8)
+    save(figure, path)

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
@@ -30,3 +32,42 @@ class Table(Callback):
         genlab = [sys.executable, "-m", "genlab"]
         subprocess.run([*genlab, "eval", folder, *self.options, *plugins], stdout=subprocess.DEVNULL, check=False)
         subprocess.run([*genlab, "report", folder, f"format={self.format}"], check=False)
+
+
+class Curve(Callback):
+    """A table, and a picture of figures against an option that the sweep varies: ``curve.png`` in its folder.
+
+    Args:
+        x: the option, a dotted key of the config.
+        figures: names of the figures, a panel each.
+        by: another option, one line for each of its values.
+        exact: true values by panel and name, in the order of x: ``{critic_gap: {"W = |theta|": [1, 0, 1]}}``.
+        table: options of ``Table``.
+    """
+
+    def __init__(
+        self,
+        x: str,
+        figures: Sequence[str],
+        by: str = "choices.model",
+        exact: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+        table: Mapping[str, Any] | None = None,
+    ):
+        self.x, self.by, self.figures, self.exact = x, by, list(figures), dict(exact or {})
+        self.table = Table(**{"metrics": ",".join(self.figures)} | dict(table or {}))
+
+    def on_multirun_end(self, config: DictConfig, **keywords: Any) -> None:
+        self.table.on_multirun_end(config)
+        from genlab.curves import against
+        from genlab.evaluation.results import measured
+        from genlab.run import Run, option
+
+        series: dict[str, dict[str, list[tuple[float, float]]]] = {name: {} for name in self.figures}
+        for run in Run.find([str(config.hydra.sweep.dir)]):
+            for name, figure in measured(run):
+                if name in series:
+                    line = series[name].setdefault(str(option(run.config, self.by)), [])
+                    line.append((float(option(run.config, self.x)), figure.value))
+        path = Path(config.hydra.sweep.dir) / "curve.png"
+        against(path, self.x, series, self.exact)
+        print(path)

@@ -39,7 +39,7 @@ def scatter(path: str | Path, sets: Mapping[str, Tensor]) -> None:
             points[:, 0], points[:, 1], s=min(size, 16), c=COLOURS[number % len(COLOURS)], alpha=0.6, linewidths=0
         )
         _finish(axes[number], title, low, high)
-    _save(figure, path)
+    save(figure, path)
 
 
 def density(
@@ -66,7 +66,7 @@ def density(
         points = points.detach().cpu()[:5000]
         axes[number].scatter(points[:, 0], points[:, 1], s=3, c=COLOURS[number - 1], alpha=0.5, linewidths=0)
         _finish(axes[number], title, low, high)
-    _save(figure, path)
+    save(figure, path)
     return total
 
 
@@ -91,7 +91,7 @@ def classes(path: str | Path, points: Tensor, labels: Tensor | None, names: Sequ
     axes.set_title(title)
     if labels is not None and 1 < len(names) <= 20:
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=1.6)
-    _save(figure, path)
+    save(figure, path)
 
 
 def posteriors(
@@ -130,7 +130,7 @@ def posteriors(
         axes.set_title(f"KL(q, p) {divergence:.2f} nats")
     for axes in panels[len(mean) :]:
         axes.set_axis_off()
-    _save(figure, path)
+    save(figure, path)
 
 
 def lines(path: str | Path, curves: Tensor, data: Tensor) -> None:
@@ -148,7 +148,7 @@ def lines(path: str | Path, curves: Tensor, data: Tensor) -> None:
         for curve in family:
             axes.plot(curve[:, 0], curve[:, 1], color=colour, linewidth=0.8)
     _finish(axes, "the latent grid in data space", low, high)
-    _save(figure, path)
+    save(figure, path)
 
 
 def surface(
@@ -175,7 +175,7 @@ def surface(
     axes.scatter(samples[:2000, 0], samples[:2000, 1], s=4, c="#00aa55", linewidths=0, label="samples")
     axes.legend(loc="upper right", markerscale=3)
     _finish(axes, "critic", low, high)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _cells(low: Tensor, high: Tensor, cells: int) -> tuple[Tensor, Tensor]:
@@ -217,7 +217,12 @@ def _finish(axes: Any, title: str, low: Tensor, high: Tensor) -> None:
     axes.set_ylim(float(low[1]), float(high[1]))
 
 
-def _save(figure: Figure, path: str | Path) -> None:
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a PNG, whole or not at all.
+
+    Raises:
+        GenlabError: it cannot be written.
+    """
     try:
         with atomic(Path(path)) as partial:
             figure.savefig(partial, format="png")

@@ -188,6 +188,14 @@ def no_run(path: str | Path) -> ConfigError:
     return ConfigError("run", path, reason, str(parent / near) if near else "", "command line")
 
 
+def option(config: Mapping[str, Any], key: str) -> Any:
+    """What stands at a dotted key; None where there is nothing."""
+    node: Any = config
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node
+
+
 def title(config: Mapping[str, Any]) -> str:
     """``model on data``, as typed."""
     choices = config.get("choices") or {}
