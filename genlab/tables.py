@@ -14,6 +14,7 @@ from genlab.metrics.base import Figure
 
 FORMATS = ("rich", "csv", "markdown", "latex", "html")
 NOTHING = "-"
+WIDE = 8  # figures that a terminal shows side by side
 
 
 class Table(NamedTuple):
@@ -82,11 +83,15 @@ def _rich(table: Table) -> None:
     from rich.text import Text
 
     console = Console() if sys.stdout.isatty() else Console(width=1000)  # never cut in a pipe
+    titles, rows, left = [*table.texts, *table.figures], table.cells(), len(table.texts)
+    if len(table.figures) > WIDE:  # more figures than fit side by side: each on a line of its own
+        titles, *rows = [list(line) for line in zip(titles, *rows, strict=True)]
+        left = 1
     drawn = Rich()
-    for number, title in enumerate([*table.texts, *table.figures]):
-        drawn.add_column(title, justify="left" if number < len(table.texts) else "right", overflow="fold")
-    for row in table.cells():
-        drawn.add_row(*map(Text, row))
+    for number, title in enumerate(titles):
+        drawn.add_column(Text(title), justify="left" if number < left else "right", overflow="fold")
+    for number, row in enumerate(rows, 1):
+        drawn.add_row(*map(Text, row), end_section=left == 1 and number == len(table.texts) - 1)
     console.print(drawn)
     for line in table.caption:
         console.print(Text(line, style="dim"), soft_wrap=True)

@@ -330,6 +330,15 @@ def test_what_a_run_has_not_is_a_dash(tmp_path):
     assert {row[0]: row[-1] for row in table.cells()} == {"vae": "<= 1.00 ± 0.10", "gan": tables.NOTHING}
 
 
+def test_many_figures_stand_on_lines_of_their_own_in_a_terminal(capsys):
+    names = [f"figure{number}" for number in range(tables.WIDE + 1)]
+    made = tables.Table(["run", "model"], names, [(["a", "vae"], {"figure3": bpd(1.0)[1]}), (["b", "gan"], {})], [])
+    tables.show(made)
+    lines = [line.replace("│", " ").replace("┃", " ").split() for line in capsys.readouterr().out.splitlines()]
+    assert ["run", "a", "b"] in lines and ["model", "vae", "gan"] in lines
+    assert ["figure3", "<=", "1.00", "±", "0.10", tables.NOTHING] in lines
+
+
 def test_every_format_keeps_marks_and_figures(tmp_path, capsys):
     planted(tmp_path / "a", [bpd(1.0)], model="vae_iwae")
     printed = {}
