@@ -343,7 +343,7 @@ def test_every_format_keeps_marks_and_figures(tmp_path, capsys):
     planted(tmp_path / "a", [bpd(1.0)], model="vae_iwae")
     printed = {}
     for name in tables.FORMATS:
-        report.main({"run": str(tmp_path), "format": name, "metrics": "bpd"})
+        report.main({"run": str(tmp_path), "format": name, "metrics": "bpd", "out": str(tmp_path / "page.html")})
         printed[name] = capsys.readouterr()
     assert "<= 1.00 ± 0.10" in printed["rich"].out and "k 5" in printed["rich"].out
     assert r"vae\_iwae" in printed["latex"].out and r"$\le$ 1.00 $\pm$ 0.10 \\" in printed["latex"].out

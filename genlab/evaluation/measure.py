@@ -93,8 +93,9 @@ def found_by(metric: Any, subject: Subject, hashes: Mapping[str, str], seed: int
             protocol |= {"n generated": subject.n} | subject.drawn
         if figure.mark in ("<=", ">=", "~"):
             protocol |= {"seed": seed, "batch": batch}
-        for split in [name for name in metric.reads if name != GENERATED]:
-            protocol |= {"split": split, "split hash": hashes[split]}
+        splits = [name for name in metric.reads if name != GENERATED]
+        if splits:
+            protocol |= {"split": ", ".join(splits), "split hash": ", ".join(hashes[split] for split in splits)}
         figures[key] = figure._replace(protocol=protocol)
     return figures
 

@@ -79,6 +79,9 @@ def digest(run: Run, checkpoint: Path, options: Mapping[str, Any]) -> str:
         found.update(hashlib.file_digest(file, "sha256").digest())
     asked = {key: value for key, value in options.items() if key not in NO_MATTER}
     found.update(json.dumps([asked, run.config.get("data")], sort_keys=True, default=str).encode())
+    weights = (options.get("extractor") or {}).get("weights")
+    if weights and Path(weights).expanduser().is_file():  # the same place may hold others another day
+        found.update(hashlib.sha256(Path(weights).expanduser().read_bytes()).digest())
     for folder in (conf_folder(), *map(Path, options.get("config_dir") or ())):
         for path in sorted([*folder.glob("metric/*.yaml"), *folder.glob("extractor/*.yaml")]):
             found.update(path.read_bytes())

@@ -51,7 +51,7 @@ def choose(
         if "extractor" in inspect.signature(target).parameters:
             found = shared
             if not found:
-                left_out[title] = "; ".join(refusals)
+                left_out[title] = "; ".join(dict.fromkeys(refusals))
         for extractor in found:
             metric = build(nodes[name], spec=spec, data=data, n=n, extractor=extractor)
             refusal = metric.refuses(spec)
@@ -106,25 +106,27 @@ def _wanted(asked: Any, nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Names of metrics, from ``auto``, names of metrics, or names of figures with or without an extractor's."""
     if asked in (None, "auto"):
         return list(nodes)
-    known = {name: name for name in nodes}
+    known: dict[str, list[str]] = {name: [name] for name in nodes}
     for name, node in nodes.items():
-        known |= {figure: name for figure in getattr(locate(node["_target_"]), "figures", ())}
-    wanted = []
-    for text in asked.split(",") if isinstance(asked, str) else asked:
-        name = known.get(str(text), known.get(str(text).rpartition("_")[0], ""))
-        if not name:
+        for figure in getattr(locate(node["_target_"]), "figures", ()):
+            known.setdefault(figure, []).append(name)  # several metrics may give one figure, each of other data
+    wanted: list[str] = []
+    for text in asked.split(",") if isinstance(asked, str) else map(str, asked):
+        names = known.get(text) or [name for figure in known if text.startswith(f"{figure}_") for name in known[figure]]
+        if not names:
             raise ConfigError("metrics", text, f"no such metric; there are {', '.join(known)}", nearest(text, known))
-        wanted.append(name)
+        wanted += names
     return list(dict.fromkeys(wanted))
 
 
 def asked_for(figure: str, options: Mapping[str, Any]) -> bool:
-    """Whether ``metrics`` names a figure, the metric that it is of, or neither is named: then all are asked for."""
+    """Whether ``metrics`` names a figure, with or without its extractor, or the metric that it is of; or nothing."""
     asked = options["metrics"]
     if asked in (None, "auto"):
         return True
-    names = {figure, figure.rpartition("_")[0]}
+    names = set(asked.split(",") if isinstance(asked, str) else map(str, asked))
     for name, node in presets("metric", options).items():
-        if names & set(getattr(locate(node["_target_"]), "figures", ())):
-            names |= {name}
-    return bool(names & set(asked.split(",") if isinstance(asked, str) else map(str, asked)))
+        for given in getattr(locate(node["_target_"]), "figures", ()):
+            if (figure == given or figure.startswith(f"{given}_")) and {name, given} & names:
+                return True
+    return figure in names

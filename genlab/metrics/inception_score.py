@@ -52,8 +52,8 @@ class InceptionScore(Metric):
         self.add_state("marginal", zeros[:, None].repeat(1, extractor.classes), dist_reduce_fx="sum")
 
     def refuses(self, spec: Spec) -> str:
-        """Nothing that the extractor does not refuse."""
-        return ""
+        """Examples of which the extractor tells no classes."""
+        return "" if self.extractor.classes else f"extractor={self.extractor.name} has no classes"
 
     def update(self, batch: Batch, source: str, model: nn.Module | None = None) -> None:
         """Add generated examples; ``index`` says which of the n each one is."""

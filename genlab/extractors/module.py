@@ -1,0 +1,156 @@
+"""A torch module of the user's as extractor, and files of weights that genlab did not make."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load
+from torch import Tensor, nn
+from torch.nn import functional
+
+from genlab.errors import ConfigError, GenlabError
+from genlab.extractors.base import Features
+from genlab.spec import Spec
+
+
+class Module(nn.Module):
+    """Any net that takes images (B, C, H, W) in [0, 1] and returns features (B, D), or features and logits (B, K).
+
+    ``extractor=module extractor.net._target_=mine.Net extractor.weights=mine.safetensors plugins=[mine]``
+
+    It is shown images of the data's own number of channels in evaluation mode. D and K are found by showing it two
+    black ones.
+
+    Args:
+        spec: of the images that it will be shown; the net gets it, if its constructor has a ``spec`` without a default.
+        net: the net, or what lacks nothing but the spec to make it.
+        weights: its state dict, a .safetensors file, or a .pth that holds nothing but tensors; None: as it was made.
+        name: stands in the names of its figures: ``fid_<name>``.
+        size: height and width that images are resized to first, by averaging over areas; None: as they are.
+    """
+
+    name: str = "module"
+
+    def __init__(
+        self,
+        spec: Spec,
+        net: nn.Module | Callable[..., nn.Module] | None = None,
+        weights: str | None = None,
+        name: str = "module",
+        size: int | None = None,
+    ):
+        super().__init__()
+        if not re.fullmatch(r"\w+", name):
+            raise ConfigError("extractor.name", name, "stands in names of figures: letters, digits and _ only")
+        if size is not None and size < 1:
+            raise ConfigError("extractor.size", size, "is at least 1")
+        self.name, self.size, self.levels = name, size, spec.levels
+        self.net = made(net, spec)
+        if weights:
+            state, _ = read_state(Path(weights).expanduser(), name)
+            try:
+                self.net.load_state_dict(state)
+            except RuntimeError as error:
+                reason = " ".join(str(error).split())[:160]
+                raise GenlabError(f"weights of extractor {name}: {weights}: of another net: {reason}") from None
+        self.requires_grad_(False).eval()
+        self.hash = fingerprint(self.net, size)
+        try:
+            seen = self(torch.zeros(2, *spec.shape, dtype=torch.uint8))
+        except GenlabError:
+            raise
+        except Exception as error:  # whatever a net of the user's may raise
+            reason = f"cannot look at images {spec.shape}: {' '.join(str(error).split())[:160]}"
+            raise ConfigError("extractor.net", type(self.net).__name__, reason) from error
+        self.dimensions, self.classes = seen.features.shape[1], seen.logits.shape[1]
+
+    @staticmethod
+    def refuses(spec: Spec) -> str:
+        """It is shown images."""
+        return "" if spec.kind == "image" and spec.levels else "a module looks at images with integer levels"
+
+    @staticmethod
+    def suits(spec: Spec) -> bool:
+        """Nobody knows what for: it must be named."""
+        return False
+
+    def forward(self, x: Tensor) -> Features:
+        """Features (B, D) and logits (B, K)."""
+        assert self.levels is not None  # refused before
+        x = x.float() / max(self.levels - 1, 1)
+        if self.size is not None:
+            x = functional.adaptive_avg_pool2d(x, self.size)
+        found = self.net(x)
+        pair = found if isinstance(found, (tuple, list)) and len(found) == 2 else (found, x.new_empty(len(x), 0))
+        for part in pair:
+            if not (isinstance(part, Tensor) and part.is_floating_point() and part.ndim == 2 and len(part) == len(x)):
+                told = f"{part.dtype} {tuple(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
+                reason = f"returns {told} for {len(x)} images, not features ({len(x)}, D) or a pair of them and logits"
+                raise ConfigError("extractor.net", type(self.net).__name__, reason)
+        return Features(*pair)
+
+
+def made(net: nn.Module | Callable[..., nn.Module] | None, spec: Spec) -> nn.Module:
+    """The net itself.
+
+    Raises:
+        ConfigError: there is none, or it lacks more than the spec.
+    """
+    if net is None:
+        reason = "name a torch module: extractor.net._target_=mine.Net plugins=[mine]"
+        raise ConfigError("extractor.net", None, reason)
+    if isinstance(net, functools.partial):
+        title = getattr(net.func, "__name__", "net")
+        lacking = [
+            name
+            for name, parameter in inspect.signature(net).parameters.items()
+            if parameter.default is parameter.empty
+            and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        ]
+        if lacking != ["spec"]:
+            raise ConfigError("extractor.net", title, f"lacks {', '.join(name for name in lacking if name != 'spec')}")
+        net = net(spec=spec)
+    if not isinstance(net, nn.Module):
+        raise ConfigError("extractor.net", type(net).__name__, "is no torch module")
+    return net
+
+
+def fingerprint(net: nn.Module, size: int | None) -> str:
+    """Of a net's structure, of its weights, and of what images are resized to."""
+    kind = type(net)
+    found = hashlib.sha256(f"{kind.__module__}.{kind.__qualname__} {net} {size}".encode())
+    for name, value in net.state_dict().items():
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()[:12]
+
+
+def read_state(path: Path, title: str, expected: str = "") -> tuple[dict[str, Tensor], str]:
+    """Tensors by name, of a .safetensors file or of a state dict that torch saved; and the file's SHA-256.
+
+    Raises:
+        GenlabError: it cannot be read, or its SHA-256 is not the expected one, or it holds anything else; nothing in it
+            is run.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise GenlabError(f"weights of extractor {title}: {path}: {error.strerror}") from None
+    digest = hashlib.sha256(raw).hexdigest()
+    if expected not in ("", digest):
+        raise GenlabError(f"{path}: damaged, expected sha256:{expected}, found sha256:{digest}; delete it")
+    try:
+        safe = path.suffix == ".safetensors"
+        state = load(raw) if safe else torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+    except Exception:  # pickle, zipfile, torch and safetensors have many words for a damaged file
+        state = None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise GenlabError(f"weights of extractor {title}: {path}: damaged, or not a state dict of tensors alone")
+    return state, digest
