@@ -61,7 +61,7 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
         GenlabError: an option does not fit; no run is named; the only one cannot be measured.
     """
     rows: list[Row] = []
-    subjects = find(options)
+    subjects, unkept = find(options), 0
     with ranks.group(options.get("devices") or 1, options.get("device") or "auto") as device:
         for run, checkpoint in subjects:
             try:
@@ -73,13 +73,17 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
                 continue
             rows.append(row)
             if run is not None and ranks.first():
-                keep(run, row)
+                try:
+                    keep(run, row)
+                except OSError as error:  # the figures are worth more than their file
+                    say(f"error: {run.path}/metrics.json: not kept: {error.strerror}")
+                    unkept += 1
     if ranks.first():
         if as_json:
             print(json.dumps([row.plain() for row in rows]))
         else:
             tables.show(table(rows))
-    return 0 if len(rows) == len(subjects) else 1
+    return 0 if len(rows) == len(subjects) and not unkept else 1
 
 
 def find(options: Mapping[str, Any]) -> list[tuple[Run | None, str]]:

@@ -27,12 +27,15 @@ number (matrix products of other sizes round differently)."""
 
 
 def main(options: Mapping[str, Any], as_json: bool = False) -> int:
-    """Sample from ``run`` or ``ckpt``; write ``<task>.png`` and ``samples.npz``, whose labels are -1 where none are.
+    """Sample from ``run`` or ``ckpt``; write ``<task>.png`` and the numbers, ``samples.npz`` of a grid and
+    ``<task>.npz`` of another task; labels are -1 where there are none.
 
     Raises:
         ConfigError: an option does not fit the model.
     """
     trust(*(options.get("plugins") or ()))
+    if not options["temperature"] > 0:
+        raise ConfigError("temperature", options["temperature"], "must be a positive number")
     path, folder = locate(options)
     with ranks.group(options.get("devices") or 1, options.get("device") or "auto") as device:
         loaded = load(path, device)
@@ -43,7 +46,8 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
         made = TASKS[task](loaded, seeds, options, device)
     if not ranks.first():
         return 0
-    picture, numbers = folder / f"{task}.png", folder / "samples.npz"
+    picture = folder / f"{task}.png"
+    numbers = folder / ("samples.npz" if task == "grid" else f"{task}.npz")
     try:
         if made.density_of is None:
             save_picture(made.x, loaded.spec, picture, made.columns)

@@ -38,8 +38,9 @@ plugins=[mine] admits classes of your package `mine`; plugins=[/path/to/folder] 
 genlab sample ckpt=FILE                          a checkpoint alone will do
 
   ckpt=best|last|FILE                 of a run: best unless you say otherwise
-  task=grid|interpolate|reconstruct   where the model can
-  out=FOLDER                          for the picture and samples.npz; the run's own samples/ unless you say otherwise
+  task=grid|interpolate|reconstruct|density    where the model can
+  y=3                class of the samples, where the model is conditional (model=realnvp model.conditional=true)
+  out=FOLDER                          for the picture and the numbers; the run's own samples/ unless you say otherwise
   plugins=[mine]     admits classes of your package, as in training
   --json             print what was written as JSON""",
         ("--json",),
