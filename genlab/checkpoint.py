@@ -72,12 +72,23 @@ def read(path: str | Path) -> dict[str, Any]:
             f"{path}: holds more than tensors and plain containers; refused, nothing was run"
         ) from None
     except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
-        whole = [other.name for other in path.parent.glob("*.ckpt") if other != path]
-        beside = f"; beside it: {', '.join(sorted(whole))}" if whole else ""
-        raise CheckpointError(f"{path}: damaged or cut short ({type(error).__name__}){beside}") from None
+        raise CheckpointError(f"{path}: damaged or cut short ({type(error).__name__}){others(path)}") from None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            spoilt = archive.testzip()  # torch does not look at the checksums that it wrote
+    except (zipfile.BadZipFile, OSError, NotImplementedError):
+        spoilt = None
+    if spoilt is not None:
+        raise CheckpointError(f"{path}: damaged: {spoilt} is not as it was written{others(path)}")
     if not isinstance(state, dict) or not isinstance(state.get("genlab"), dict):
         raise CheckpointError(f"{path}: not a checkpoint of genlab")
     return state
+
+
+def others(path: Path) -> str:
+    """What there is in place of a damaged checkpoint."""
+    whole = sorted(other.name for other in path.parent.glob("*.ckpt") if other != path)
+    return f"; beside it: {', '.join(whole)}" if whole else "; without it the run starts from its first step"
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> Loaded:

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from genlab.errors import ConfigError, GenlabError
 from genlab.presets import conf_folder
-from genlab.run import Run
+from genlab.run import Run, settled
 
 VERSION_BASE = "1.3"
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -98,6 +98,11 @@ def plainly(error: Exception) -> ConfigError:
     """Hydra's or OmegaConf's message in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     key = getattr(error, "full_key", None) or "config"
+    cause = error.__cause__ or error.__context__
+    if (
+        lines and lines[0].endswith(":") and cause is not None
+    ):  # "In 'x': ConfigTypeError raised while composing config:"
+        lines = [f"{lines[0].partition(':')[0]}: {' '.join(str(cause).split())}", *lines[1:]]
     return ConfigError(str(key), "?", lines[0] if lines else type(error).__name__)
 
 
@@ -191,7 +196,7 @@ def create(folder: Path, config: DictConfig) -> None:
     """
     settings = HydraConfig.get()
     choices = {str(key): value for key, value in settings.runtime.choices.items() if not str(key).startswith("hydra/")}
-    resolved = plain(config) | {"choices": choices}
+    resolved = settled(plain(config) | {"choices": choices}, settings.overrides.task)
     if not (folder / "config.yaml").exists():
         Run.create(folder, resolved, ["genlab", "train", *settings.overrides.task, *own_folders(settings)])
     elif Run(folder).config != resolved:

@@ -58,5 +58,6 @@ class ConfigErrors(GenlabError):  # noqa: N818
 
 def nearest(name: str, names: Any) -> str:
     """The one of ``names`` that ``name`` is most likely a slip of, or an empty string."""
-    matches = get_close_matches(str(name), [str(other) for other in names], n=1, cutoff=0.6)
-    return matches[0] if matches else ""
+    by_lower = {str(other).lower(): str(other) for other in names}
+    matches = get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[matches[0]] if matches else ""

@@ -57,14 +57,16 @@ def read(path: Path) -> dict[str, Any]:
     """What a config file says; empty where it says nothing.
 
     Raises:
-        GenlabError: it is no YAML mapping.
+        ConfigError: it is no YAML mapping.
     """
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise GenlabError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(
+            "config", path.name, f"not valid YAML: {' '.join(str(error).split())}", "", shown(path)
+        ) from None
     if plain is not None and not isinstance(plain, dict):
-        raise GenlabError(f"{path}: not a YAML mapping")
+        raise ConfigError("config", path.name, "not a YAML mapping", "", shown(path))
     return plain or {}
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from genlab.errors import GenlabError
+from genlab.errors import ConfigError, GenlabError, nearest
 
 
 @contextlib.contextmanager
@@ -25,7 +25,13 @@ def group(devices: int, accelerator: str = "auto") -> Iterator[torch.device]:
     """
     others: list[subprocess.Popen[bytes]] = []
     started = "RANK" in os.environ and "WORLD_SIZE" in os.environ
+    if accelerator not in ("auto", "cpu", "gpu", "cuda"):
+        raise ConfigError(
+            "device", accelerator, "is auto, cpu or gpu", nearest(accelerator, ("auto", "cpu", "gpu", "cuda"))
+        )
     cuda = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
+    if cuda and not torch.cuda.is_available():
+        raise ConfigError("device", accelerator, "torch sees no GPU here", "cpu")
     if devices > 1 and not started:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

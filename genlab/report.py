@@ -46,7 +46,11 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     named = options["run"]
     runs = Run.find([named] if isinstance(named, str) else list(named))
     table = tabulate(runs, options.get("metrics") or "auto")
-    bare = [os.path.relpath(run.path) for run in runs if not (run.path / "metrics.json").is_file()]
+    bare = [
+        os.path.relpath(run.path)
+        for run in runs
+        if any(run.checkpoints.glob("*.ckpt")) and not (run.path / "metrics.json").is_file()
+    ]
     if bare:
         which = ",".join(bare) if len(bare) < 4 or not isinstance(named, str) else named
         print(f"{len(bare)} of {len(runs)} runs not measured yet: genlab eval run={which}", file=sys.stderr)
@@ -54,7 +58,7 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
         rows = [
             dict(zip(table.texts, texts, strict=True))
             | {"runs": int(texts[-1] or 0)}
-            | {"metrics": {name: figure._asdict() for name, figure in cells.items()}}
+            | {"metrics": {name: plain(figure) for name, figure in cells.items()}}
             for texts, cells in table.rows
         ]
         print(json.dumps(rows))
@@ -67,6 +71,12 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     else:
         tables.show(table, options.get("format") or "rich")
     return 0
+
+
+def plain(figure: Figure) -> dict[str, Any]:
+    """For JSON: what ``stderr`` is of one run is ``spread``, a standard deviation, over several."""
+    entries = figure._asdict()
+    return entries | ({"stderr": None, "spread": figure.stderr} if "runs" in figure.protocol else {})
 
 
 def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:

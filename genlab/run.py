@@ -14,12 +14,13 @@ and then renamed, so that none is ever half there.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import glob
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,24 @@ def atomic(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+BUDGETS = ("max_steps", "max_epochs")
+
+
+def settled(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A config as a run keeps it: of steps and epochs the one that is typed alone, and no path that only means
+    something in the folder that genlab was called in."""
+    trainer, data = dict(config.get("trainer") or {}), dict(config.get("data") or {})
+    keys = {override.partition("=")[0].lstrip("+") for override in overrides}
+    typed = [name for name in BUDGETS if f"trainer.{name}" in keys]
+    if len(typed) == 1 and trainer.get(typed[0]) is not None:
+        trainer |= {name: None for name in BUDGETS if name != typed[0] and name in trainer}
+    for name in ("path", "root"):
+        given = data.get(name)
+        if isinstance(given, str) and Path(given).expanduser().exists():
+            data[name] = str(Path(given).expanduser().absolute())
+    return config | {"trainer": trainer, "data": data}
+
+
 def no_run(path: str | Path) -> ConfigError:
     """There is no run, and the folder beside it that may have been meant."""
     parent = Path(path).parent
@@ -194,6 +213,21 @@ def option(config: Mapping[str, Any], key: str) -> Any:
     for part in key.split("."):
         node = node.get(part) if isinstance(node, Mapping) else None
     return node
+
+
+@contextlib.contextmanager
+def alone(run: Run) -> Iterator[None]:
+    """Within the block no other process trains this run; the lock goes with the process, however it ends.
+
+    Raises:
+        GenlabError: another one does.
+    """
+    with open(run.path / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise GenlabError(f"run={run.path}: another process is training it") from None
+        yield
 
 
 def title(config: Mapping[str, Any]) -> str:

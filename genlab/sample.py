@@ -19,7 +19,8 @@ from genlab.run import Run, atomic
 
 
 def main(options: Mapping[str, Any], as_json: bool = False) -> int:
-    """Sample from ``run`` or ``ckpt``; write ``<task>.png`` and ``samples.npz``, whose labels are -1 where none are.
+    """Sample from ``run`` or ``ckpt``; write ``<task>.png`` and the numbers, ``samples.npz`` of a grid and
+    ``<task>.npz`` of another task; labels are -1 where there are none.
 
     Raises:
         ConfigError: an option does not fit the model.
@@ -28,6 +29,8 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     task, there = options["task"], known_tasks()
     if task not in there:
         raise ConfigError("task", task, f"no such task; there are {', '.join(there)}", nearest(task, there))
+    if not options["temperature"] > 0:
+        raise ConfigError("temperature", options["temperature"], "must be a positive number")
     path, folder = locate(options)
     with ranks.group(options.get("devices") or 1, options.get("device") or "auto") as device:
         loaded = load(path, device)
@@ -35,7 +38,8 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
         made = importlib.import_module(f"genlab.tasks.{task}").make(loaded, seeds, options, device)
     if not ranks.first():
         return 0
-    picture, numbers = folder / f"{task}.png", folder / "samples.npz"
+    picture = folder / f"{task}.png"
+    numbers = folder / ("samples.npz" if task == "grid" else f"{task}.npz")
     try:
         if made.draw is None:
             save_picture(made.x, loaded.spec, picture, made.columns)

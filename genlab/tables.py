@@ -105,7 +105,7 @@ def _csv(table: Table) -> None:
         cells: list[Any] = list(texts)
         for title in table.figures:
             figure = found.get(title)
-            cells += [NOTHING, "", ""] if figure is None else [figure.value, figure.mark, figure.stderr]
+            cells += ["", "", ""] if figure is None else [figure.value, figure.mark, figure.stderr]
         writer.writerow(cells)
     for line in table.caption:
         print(line, file=sys.stderr)

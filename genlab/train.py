@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 import warnings
@@ -25,7 +24,7 @@ from genlab.models.base import Density, Game
 from genlab.noise import Noise
 from genlab.penalties.base import Penalty
 from genlab.pictures import save_density, save_picture
-from genlab.run import Run, title
+from genlab.run import Run, alone, title
 from genlab.spec import Spec
 from genlab.training.callbacks import Beside, Keep, Log, Pictures, Progress, Stop, Validate
 from genlab.training.devices import processes, rank, strategy
@@ -47,7 +46,7 @@ def main(folder: str | Path) -> int:
     run = Run(folder)
     quiet()
     last = run.checkpoints / "last.ckpt"
-    with writable(run, last), alone(run):
+    with writable(run, last), alone(run) if rank() == 0 else contextlib.nullcontext():
         training = assemble(run)
         module, trainer = training.module, training.trainer
         if last.is_file() and checkpoint.read(last)["genlab"]["step"] >= module.steps:
@@ -109,6 +108,7 @@ def assemble(run: Run) -> Training:
     """The LightningModule with its model and batches, and the Trainer, that a run's config describes."""
     config = run.config
     settings: Settings = build(config["trainer"])
+    there(settings)
     if processes(settings) > 1:  # two processes with two threads each on two cores ran thirty times slower
         torch.set_num_threads(max(1, torch.get_num_threads() // processes(settings)))
     data = build(config["data"])
@@ -159,6 +159,16 @@ def assemble(run: Run) -> Training:
         default_root_dir=run.path,
     )
     return Training(module, trainer, stop, validate, picture)
+
+
+def there(settings: Settings) -> None:
+    """Refuse a GPU that is not there.
+
+    Raises:
+        ConfigError: torch sees none.
+    """
+    if settings.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ConfigError("trainer.accelerator", settings.accelerator, "torch sees no GPU here", "cpu")
 
 
 def split(data: Any, config: Mapping[str, Any], name: str) -> Examples:
@@ -252,7 +262,8 @@ def describe(config: Mapping[str, Any]) -> dict[str, Any]:
     train, held_out, test = (data.split(name) for name in ("train", "val", "test"))
     steps = settings.steps(len(train.x))
     module = build_module(config, data.spec, settings, steps)
-    device = settings.accelerator
+    there(settings)
+    device: str = settings.accelerator
     if device == "auto":
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return {
@@ -267,24 +278,6 @@ def describe(config: Mapping[str, Any]) -> dict[str, Any]:
         "budget": f"{steps} steps of {settings.batch_size}, {steps * settings.batch_size / len(train.x):.1f} epochs",
         "device": f"{device}, precision {settings.precision}",
     }
-
-
-@contextlib.contextmanager
-def alone(run: Run) -> Iterator[None]:
-    """Within the block no other process trains this run; the lock goes with the process, however it ends.
-
-    Raises:
-        GenlabError: another one does.
-    """
-    if rank() != 0:
-        yield
-        return
-    with open(run.path / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise GenlabError(f"run={run.path}: another process is training it") from None
-        yield
 
 
 def note(run: Run, **entries: Any) -> None:

@@ -16,9 +16,11 @@ from genlab import config
 from genlab.config import COMPOSE_ERRORS, Composed
 from genlab.errors import ConfigError, nearest
 from genlab.presets import groups
+from genlab.run import settled
+from genlab.validation.fits import fits
 from genlab.validation.mistakes import BARE, Problems, free_form, has, mistakes, not_taken
 from genlab.validation.origin import Origin
-from genlab.validation.signatures import signature
+from genlab.validation.signatures import Argument, signature
 from genlab.validation.words import STANDS_IN, Word, admit_plugins, mend_files, mend_groups, overrides, read
 
 JOBS = 64  # of a sweep that are checked one by one
@@ -133,7 +135,8 @@ def check_job(
         taken = [word for word in taken if word not in free or has(base.config, word.key)]
         composed = composition(taken, folders, problems)
     if composed is not None:
-        composed = replace(composed, config=composed.config | {"choices": composed.choices})
+        whole = composed.config | {"choices": composed.choices}
+        composed = replace(composed, config=settled(whole, overrides(words)))
         origin = Origin(words, folders, composed)
         doubtful = {word.key for word in words if word.rest == STANDS_IN}
         for error in [*strays(composed, folders), *mistakes(composed.config)]:
@@ -199,7 +202,8 @@ def unknown(word: Word, whole: Mapping[str, Any], known_groups: Sequence[str]) -
     owner, value = ".".join(parts[:depth]), word.values[0]
     if "_target_" in node:
         known = signature(str(node["_target_"]))
-        if known is None or known.takes_any or (part in known.arguments and depth == len(parts) - 1):
+        inner = known.arguments.get(part) if known else None
+        if known is None or known.takes_any or (inner and (depth == len(parts) - 1 or takes_mappings(inner))):
             return None
         return not_taken(f"{owner}.{part}", value, str(node["_target_"]), part, "command line")
     if depth == 0:
@@ -211,6 +215,11 @@ def unknown(word: Word, whole: Mapping[str, Any], known_groups: Sequence[str]) -
     near = nearest(part, node)
     there = "" if near or not node else f"; there are {', '.join(map(str, node))}"
     return ConfigError(word.key, value, f"'{owner}' has no '{part}'{there}", near, "command line")
+
+
+def takes_mappings(argument: Argument) -> bool:
+    """May it be given a mapping of mappings, ``training.players.critic.lr``?"""
+    return fits(argument.annotation, {"any": {"any": 0}}, argument.module)
 
 
 def within(name: str, whole: Mapping[str, Any]) -> str:

@@ -27,7 +27,8 @@ def sampled(run: Run, *words: str, out: str = "made") -> dict[str, np.ndarray]:
     """The arrays of samples.npz."""
     folder = run.path / out
     assert sample.main(config.compose("sample", [f"run={run.path}", f"out={folder}", *words]).config) == 0
-    with np.load(folder / "samples.npz") as arrays:
+    task = next((word.partition("=")[2] for word in words if word.startswith("task=")), "grid")
+    with np.load(folder / ("samples.npz" if task == "grid" else f"{task}.npz")) as arrays:
         return dict(arrays)
 
 

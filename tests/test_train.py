@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-from genlab import checkpoint, config, train
+from genlab import checkpoint, cli, config, train
 from genlab.errors import CheckpointError, ConfigError, GenlabError
-from genlab.run import Run
+from genlab.run import Run, alone, settled
 from genlab.training.average import Average
 from genlab.training.callbacks import Keep
 from genlab.training.journal import Journal
@@ -293,3 +293,36 @@ def test_durations_are_read(text, seconds):
 def test_durations_that_cannot_be_read_are_refused(text):
     with pytest.raises(ConfigError, match="max_time"):
         Settings(max_time=text).seconds()
+
+
+def test_a_run_that_is_being_trained_is_not_changed(tmp_path):
+    run = make(tmp_path / "run", *VAE, "trainer.max_steps=3")
+    before = (run.path / "config.yaml").read_bytes(), (run.path / "run.yaml").read_bytes()
+    with alone(run), pytest.raises(GenlabError, match="another process is training it"):
+        cli.train(cli.take_apart("train", [f"run={run.path}", "trainer.max_steps=9"]))
+    assert before == ((run.path / "config.yaml").read_bytes(), (run.path / "run.yaml").read_bytes())
+
+
+def test_flipped_bytes_of_a_checkpoint_are_noticed(tmp_path):
+    path = tmp_path / "last.ckpt"
+    checkpoint.write(path, {"genlab": {"step": 1}, "weights": torch.zeros(5000)})
+    raw = bytearray(path.read_bytes())
+    middle = raw.index(bytes(4000)) + 2000
+    raw[middle : middle + 64] = b"x" * 64
+    path.write_bytes(raw)
+    with pytest.raises(CheckpointError, match="is not as it was written"):
+        checkpoint.read(path)
+
+
+def test_a_gpu_that_is_not_there_is_refused():
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(ConfigError, match="torch sees no GPU"):
+        train.there(Settings(accelerator="gpu", max_steps=1))
+
+
+def test_paths_of_data_are_kept_so_that_they_mean_the_same_everywhere(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert settled({"data": {"path": "photos"}}, [])["data"]["path"] == str(tmp_path / "photos")
+    assert settled({"data": {"path": "elsewhere"}}, [])["data"]["path"] == "elsewhere"

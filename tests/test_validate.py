@@ -11,6 +11,7 @@ import pytest
 from genlab import validate
 from genlab.config import folder_name
 from genlab.errors import ConfigError, ConfigErrors
+from genlab.training.settings import Settings
 from genlab.validation.contradictions import contradictions, kind, levels
 from genlab.validation.fits import fits, spell
 from genlab.validation.mistakes import mistakes
@@ -139,6 +140,12 @@ def test_values_that_cannot_be_are_refused(word):
         (["model=gan", "trainer.precision=16-mixed", "trainer.accelerator=cpu"], "trainer.precision"),
         (["model=gan", "trainer=fsdp", "trainer.accelerator=cpu"], "trainer.strategy"),
         (["model=gan", "trainer.patience=3"], "trainer.patience"),
+        (["model=gan", "loss=wasserstein"], "penalty"),
+        (["model=vae", "penalty=gradient"], "penalty"),
+        (["model=realnvp", "data=digits", "loss=elbo"], "loss"),
+        (["model=vae", "model.likelihood=bernouli"], "model.likelihood"),
+        (["model=vae", "trainer.max_time=banana"], "trainer.max_time"),
+        (["model=vae", "model.latent=0"], "model.latent"),
     ],
 )
 def test_contradictions_are_refused(words, key):
@@ -204,6 +211,45 @@ def test_mistakes_of_a_file_of_ones_own_are_told_together_and_name_it(tmp_path):
     found = problems("model=below", "seed=x", folders=folders)
     assert (found["model"].value, found["model"].suggestion) == ("vea", "vae") and "seed" in found
     assert "loss" not in problems("model=mine", "loss=elbo", "seed=x", folders=folders)
+
+
+def test_a_group_that_is_no_mapping_is_told_with_its_file(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "bad.yaml").write_text(
+        "# @package _global_\ndefault:\n  - override /model: vae\ntrainer: [1, 2]\noptimizer: 3\n"
+    )
+    found = problems("experiment=bad", "seed=x", folders=[str(tmp_path)])
+    assert {"trainer", "optimizer", "default", "seed"} <= set(found) and found["default"].suggestion == "defaults"
+    assert found["trainer"].source.endswith("bad.yaml")
+
+
+def test_mistakes_beneath_a_wrong_target_are_checked_against_the_nearest():
+    found = problems("model=vae", "model._target_=genlab.models.vae.vae.VEA", "model.latent=many")
+    assert found["model._target_"].suggestion.endswith("VAE") and "whole number" in found["model.latent"].reason
+
+
+def test_options_of_single_players_are_those_of_the_optimizer():
+    found = problems("training.players.critic.lrr=1e-4", "trainer.accelerator=gpuu", "trainer.devices=0")
+    assert found["training.players.critic.lrr"].suggestion == "lr"
+    assert found["trainer.accelerator"].suggestion == "gpu" and "trainer.devices" in found
+    validate.check(["training.players.critic.lr=1e-4"])
+
+
+def test_of_steps_and_epochs_the_one_that_is_typed_counts():
+    def budget(*words):
+        trainer = validate.check(["data=digits", *words]).config["trainer"]
+        return trainer.get("max_steps"), trainer.get("max_epochs")
+
+    assert budget("model=wgan_gp", "trainer.max_epochs=3") == (None, 3)
+    assert budget("model=vae", "trainer.max_steps=7") == (7, None)
+    assert budget("model=vae", "trainer.max_steps=7", "trainer.max_epochs=3") == (7, 3)
+    assert Settings(max_steps=7, max_epochs=3, batch_size=10).steps(100) == 7
+    assert Settings(max_steps=70, max_epochs=3, batch_size=10).steps(100) == 30
+
+
+def test_what_a_data_set_says_of_its_options_is_known_before_torch():
+    assert "give the folder" in problems("data=folder")["data.path"].reason
+    assert problems("data=cifar10", "data.classes=[dgo]")["data.classes"].suggestion == "dog"
 
 
 def test_bit_depth_is_checked_against_the_makers():

@@ -60,12 +60,14 @@ def train(line: Line) -> int:
 def resume(resumed: list[str], line: Line) -> int:
     """``genlab train run=FOLDER``: from the folder alone, without Hydra."""
     from genlab.cli.resume import check
+    from genlab.run import Run, alone
 
     folder = resumed[-1].partition("=")[2]
     changes = [word for word in line.words if word not in resumed]
     if "--dry-run" in line.flags:
         return dry_run([check(folder, changes).config], line)
-    checked = check(folder, changes, record=True)
+    with alone(Run(folder)):  # what another process trains is not changed under its feet
+        checked = check(folder, changes, record=True)
     admit(checked.plugins)
     return go(folder)
 
@@ -111,7 +113,7 @@ def go(folder: str) -> int:
         raise
     except Exception as error:
         run = Run(folder)
-        if run.info.get("status") == "created":  # it failed before training began
+        if run.info.get("status") in ("created", "training"):  # before training began, or with a full disk just then
             told = str(error) if isinstance(error, GenlabError) else f"{type(error).__name__}: {error}"
             with contextlib.suppress(OSError):  # on a full disk the error that led here matters more
                 run.note(status="failed", error=" ".join(told.split()))

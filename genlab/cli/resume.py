@@ -12,7 +12,7 @@ import yaml
 
 from genlab import build, plugins
 from genlab.errors import ConfigError, nearest
-from genlab.run import Run, atomic
+from genlab.run import Run, atomic, settled
 from genlab.validation.mistakes import Problems, mistakes
 
 PLUGINS = "GENLAB_PLUGINS"  # packages the user named, for processes that are started from a run folder alone
@@ -56,6 +56,7 @@ def check(folder: str, words: Sequence[str] = (), *, record: bool = False) -> Re
             named += map(str, value if isinstance(value, list) else [value])
         elif key.startswith("trainer.") and key.count(".") == 1:
             changed["trainer"][key.partition(".")[2]] = parse(text)
+            changed = settled(changed, words)
         else:
             reason = "a run that exists keeps its config; only trainer.* and plugins can be given with run="
             near = nearest(key, [f"trainer.{name}" for name in changed.get("trainer", {})])

@@ -39,7 +39,8 @@ genlab sample ckpt=FILE                          a checkpoint alone will do
 
   ckpt=best|last|FILE                 of a run: best unless you say otherwise
   task=grid|interpolate|reconstruct|neighbours|latents|manifold|posterior|density|warp|critic    where the model can
-  out=FOLDER                          for the picture and samples.npz; the run's own samples/ unless you say otherwise
+  y=3                class of the samples, where the model is conditional (model=realnvp model.conditional=true)
+  out=FOLDER                          for the picture and the numbers; the run's own samples/ unless you say otherwise
   plugins=[mine]     admits classes of your package, as in training
   --json             print what was written as JSON""",
         ("--json",),

@@ -75,12 +75,14 @@ class Folder(Images):
     name: ClassVar[str] = "folder"
     decoded: ClassVar[bool] = True
 
+    needed: ClassVar[dict[str, str]] = {"path": "give the folder of the images, data.path=photos"}
+
     path: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.path:
-            raise ConfigError("data.path", self.path, "give the folder of the images, data.path=photos")
+            raise ConfigError("data.path", self.path, self.needed["path"])
 
     @property
     def folder(self) -> Path:

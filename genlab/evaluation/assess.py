@@ -44,7 +44,11 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
             sets.setdefault(repr(data), (data, row.data))
             beside.setdefault(repr(data), []).append(one)
             if one.run is not None and one.row is None and ranks.first():
-                results.keep(one.run, one.key, row)
+                try:
+                    results.keep(one.run, one.key, row)
+                except OSError as error:  # the figures are worth more than their file
+                    say(f"error: {one.run.path}/metrics.json: not kept: {error.strerror}")
+                    wrong += 1
         if options.get("samples"):
             rows.append(of_samples(str(options["samples"]), options, sets, device))
         for key, (data, name) in sets.items() if controls else ():

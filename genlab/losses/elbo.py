@@ -1,7 +1,7 @@
 """The evidence lower bound, as variational auto-encoders maximise it."""
 
 from collections.abc import Mapping
-from typing import Protocol, cast
+from typing import ClassVar, Protocol, cast
 
 from torch import Tensor, nn
 
@@ -31,6 +31,8 @@ class ELBO:
         free_bits: nats of KL of each latent dimension that cost nothing.
         warmup: steps over which the weight rises to beta linearly.
     """
+
+    asks: ClassVar[tuple[str, ...]] = ("terms",)
 
     def __init__(self, beta: float = 1.0, free_bits: float = 0.0, warmup: int = 0):
         for key, value in {"beta": beta, "free_bits": free_bits, "warmup": warmup}.items():

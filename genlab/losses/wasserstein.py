@@ -1,5 +1,7 @@
 """The earth mover's distance as an adversarial loss."""
 
+from typing import ClassVar
+
 from torch import Tensor
 
 
@@ -14,6 +16,8 @@ class Wasserstein:
     Minus the critic's loss is therefore an estimate of the distance, as good as the critic is Lipschitz-1: a penalty
     has to see to that (``clip``, ``gradient``). (Arjovsky et al. 2017, arXiv 1701.07875, eq. 2)
     """
+
+    needs_penalty: ClassVar[bool] = True
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         """Loss of the critic from its values ``real`` and ``fake``, (B,) each."""

@@ -14,7 +14,8 @@ class Settings:
 
     Args:
         max_steps: steps in all; None: as many as ``max_epochs`` make.
-        max_epochs: passes over the training examples.
+        max_epochs: passes over the training examples. Where both are given, the one that ends first; one typed on the
+            command line takes the place of the other that a preset has.
         max_time: wall-clock limit, ``90s``, ``20m``, ``1h30m`` or Lightning's ``DD:HH:MM:SS``; the run ends in order.
         batch_size: examples an update, over all ranks together.
         gradient_clip_val: largest norm of a player's gradient, None for no clipping.
@@ -42,7 +43,7 @@ class Settings:
     warmup: int = 0
     ema: float | None = 0.999
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
-    accelerator: str = "auto"
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"] = "auto"
     devices: int | str = "auto"
     num_nodes: int = 1
     strategy: str = "auto"
@@ -59,13 +60,12 @@ class Settings:
         Raises:
             ConfigError: neither steps nor epochs are given.
         """
-        if self.max_steps is not None:
-            return self.max_steps
-        if self.max_epochs is None:
-            if self.max_time is not None:
-                return 2**31
+        given = [] if self.max_steps is None else [self.max_steps]
+        if self.max_epochs is not None:
+            given.append(max(1, round(self.max_epochs * examples / self.batch_size)))
+        if not given and self.max_time is None:
             raise ConfigError("trainer.max_steps", None, "give max_steps, max_epochs or max_time")
-        return max(1, round(self.max_epochs * examples / self.batch_size))
+        return min(given, default=2**31)
 
     def seconds(self) -> float | None:
         """``max_time`` in seconds.

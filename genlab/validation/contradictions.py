@@ -10,14 +10,16 @@ options make of it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from genlab.errors import ConfigError
-from genlab.validation.signatures import Signature, signature
+from genlab.errors import ConfigError, nearest
+from genlab.validation.signatures import Signature, locate, signature
 
 Config = Mapping[str, Any]
 
+DURATION = re.compile(r"\d+(:\d+){1,3}|(\d+(\.\d+)?[dhms])+")
 LEAST = {
     "seed": 0,
     "trainer.batch_size": 1,
@@ -30,6 +32,8 @@ LEAST = {
     "trainer.checkpoint_every": 1,
     "trainer.sample_every": 1,
     "trainer.patience": 1,
+    "model.latent": 1,
+    "loss.warmup": 0,
     "data.size": 1,
     "data.limit": 1,
     "data.validation": 0,
@@ -97,6 +101,23 @@ def way_of_training(config: Config) -> Iterator[ConfigError]:
         fitting = "elbo" if "terms" in model.methods else "nll"
         reason = f"{loss.name} is a loss of games, {model.name} is trained by its likelihood"
         yield error(config, "loss", reason, fitting)
+    for method in loss.constants.get("asks") or ():
+        if not game and model.methods and method not in model.methods:
+            reason = f"{loss.name} asks a model for its {method}, which {model.name} has not"
+            yield error(config, "loss", reason, "nll")
+
+
+def constraint(config: Config) -> Iterator[ConfigError]:
+    """Penalties are for critics, and some losses mean nothing without one."""
+    loss, penalty, training = of(config, "loss"), of(config, "penalty"), of(config, "training")
+    if loss is None or penalty is None or training is None:
+        return
+    none = penalty.bases == ("Penalty",)
+    if loss.constants.get("needs_penalty") and none:
+        reason = f"{loss.name} takes a critic that is held Lipschitz"
+        yield error(config, "penalty", reason, "gradient")
+    if not none and "Adversarial" not in training.bases:
+        yield error(config, "penalty", "a penalty is of a critic, and there is none here", "none")
 
 
 def double_backward(config: Config) -> Iterator[ConfigError]:
@@ -120,11 +141,30 @@ def device(config: Config) -> Iterator[ConfigError]:
 def output_distribution(config: Config) -> Iterator[ConfigError]:
     """A Bernoulli variable has two values."""
     choice, given = look(config, "model.likelihood"), levels(config)
+    package = locate("genlab.likelihoods")
+    files = package.parent.glob("*.py") if package else ()
+    known = [path.stem for path in files if path.stem not in ("__init__", "base")]
+    if isinstance(choice, str) and choice not in known:
+        reason = f"no such output distribution; there are {', '.join(sorted(known))}"
+        yield ConfigError("model.likelihood", choice, reason, nearest(choice, known))
     if choice == "bernoulli" and kind(config) == "vector":
         yield ConfigError("model.likelihood", choice, "for binary data; these are continuous", "gaussian")
     if choice == "bernoulli" and given is not None and given > 2:
         reason = f"for binary data; these have {given} levels (data.binarize=dynamic makes them binary)"
         yield ConfigError("model.likelihood", choice, reason, "categorical")
+
+
+def player_options(config: Config) -> Iterator[ConfigError]:
+    """Options of single players are options of the optimizer."""
+    optimizer, players = of(config, "optimizer"), look(config, "training.players")
+    if optimizer is None or optimizer.takes_any or not isinstance(players, Mapping):
+        return
+    options = [name for name, argument in optimizer.arguments.items() if not argument.required]
+    for player, given in players.items():
+        for name, value in given.items() if isinstance(given, Mapping) else ():
+            if name not in options:
+                key, reason = f"training.players.{player}.{name}", f"{optimizer.name} takes no '{name}'"
+                yield ConfigError(key, value, reason, nearest(name, options))
 
 
 def bit_depth(config: Config) -> Iterator[ConfigError]:
@@ -135,6 +175,24 @@ def bit_depth(config: Config) -> Iterator[ConfigError]:
     given, native = config["data"].get("levels"), data.constants.get("native_levels")
     if is_number(given) and is_number(native) and not 2 <= given <= native:
         yield ConfigError("data.levels", given, f"{data.name} takes 2 to {native} levels")
+
+
+def classes_of_data(config: Config) -> Iterator[ConfigError]:
+    """Classes by name or number, where the class of the data set lists them."""
+    data, chosen = of(config, "data"), look(config, "data.classes")
+    names: Any = (data.constants.get("class_names") if data else None) or ()
+    for given in chosen if isinstance(chosen, list) and names else ():
+        number = isinstance(given, int) and not isinstance(given, bool)
+        if str(given) not in names and not (number and 0 <= given < len(names)):
+            yield ConfigError("data.classes", given, f"the classes are {', '.join(names)}", nearest(given, names))
+
+
+def needed(config: Config) -> Iterator[ConfigError]:
+    """Options that have no default worth having, as a class says by ``needed``."""
+    data = of(config, "data")
+    for name, advice in ((data.constants.get("needed") if data else None) or {}).items():
+        if look(config, f"data.{name}") in (None, ""):
+            yield ConfigError(f"data.{name}", look(config, f"data.{name}"), advice)
 
 
 def patience(config: Config) -> Iterator[ConfigError]:
@@ -154,6 +212,12 @@ def ranges(config: Config) -> Iterator[ConfigError]:
         value = look(config, key)
         if is_number(value) and not 0 < value < float("inf"):
             yield ConfigError(key, value, "must be a positive number")
+    count = look(config, "trainer.devices")
+    if is_number(count) and count < 1 and count != -1:
+        yield ConfigError("trainer.devices", count, "must be at least 1, or -1 or auto for all")
+    limit = look(config, "trainer.max_time")
+    if isinstance(limit, str) and not DURATION.fullmatch(limit):
+        yield ConfigError("trainer.max_time", limit, "write it as 90s, 20m, 1h30m or DD:HH:MM:SS")
     average = look(config, "trainer.ema")
     if is_number(average) and not 0 <= average < 1:
         yield ConfigError("trainer.ema", average, "must be at least 0 and below 1, or null")
@@ -198,10 +262,14 @@ def error(config: Config, group: str, reason: str, suggestion: str = "") -> Conf
 
 RULES: tuple[Callable[[Config], Iterator[ConfigError]], ...] = (
     way_of_training,
+    constraint,
     double_backward,
     device,
     output_distribution,
     bit_depth,
+    player_options,
+    classes_of_data,
+    needed,
     patience,
     ranges,
     own_requirements,

@@ -59,7 +59,9 @@ def check_node(key: str, node: Mapping[str, Any]) -> Iterator[ConfigError]:
     error = check_target(f"{key}._target_", target)
     if error is not None:
         yield error
-        return
+        if not error.suggestion or signature(error.suggestion) is None:
+            return
+        target = error.suggestion  # what was meant, most likely
     known = signature(target)
     if known is None:
         return
@@ -88,11 +90,23 @@ def check_target(key: str, target: Any) -> ConfigError | None:
         if signature(target) is not None:
             return None
         if locate(module) is None:
-            return ConfigError(key, target, f"there is no module '{module}'", near_module(module, name))
+            return ConfigError(
+                key, target, f"there is no module '{module}'{beside(module, name)}", near_module(module, name)
+            )
     except SyntaxError as error:
         return ConfigError(key, target, f"{error.filename}, line {error.lineno}: {error.msg}")
     near = nearest(name, names(module))
     return ConfigError(key, target, f"'{module}' has no '{name}'", f"{module}.{near}" if near else "")
+
+
+def beside(module: str, name: str) -> str:
+    """The modules beside a missing one that have something of that name."""
+    package = locate(module.rpartition(".")[0])
+    if package is None or near_module(module, name):
+        return ""
+    stems = [path.stem for path in sorted(package.parent.glob("*.py")) if path.stem != "__init__"]
+    have = [stem for stem in stems if name in names(f"{module.rpartition('.')[0]}.{stem}")]
+    return f"; {name} is in {', '.join(have)}" if have else ""
 
 
 def near_module(module: str, name: str) -> str:

@@ -102,7 +102,7 @@ class Signature:
         takes_any: it has ``**kwargs``.
         constants: class attributes with literal values, inherited ones included.
         methods: the class that defines each of its methods, inherited ones included; of a function, those of what it
-            returns.
+            returns, of several classes those that all of them have.
         bases: names of the classes it inherits from, itself first.
     """
 
@@ -165,9 +165,21 @@ def signature(path: str) -> Signature | None:
         return of_class(found)
     if not isinstance(found, griffe.Function):
         return None
-    returned = find(found.returns.canonical_path) if isinstance(found.returns, griffe.Expr) else None
-    made = of_class(returned) if isinstance(returned, griffe.Class) else Signature("", {})
-    return Signature(found.name, *arguments(found), {}, made.methods, made.bases)
+    made = [of_class(item) for item in returned(found) if isinstance(item, griffe.Class)]
+    shared = (
+        {name: owner for name, owner in made[0].methods.items() if all(name in one.methods for one in made)}
+        if made
+        else {}
+    )
+    return Signature(found.name, *arguments(found), {}, shared, made[0].bases if len(made) == 1 else ())
+
+
+def returned(function: griffe.Function) -> list[griffe.Object | None]:
+    """The classes of which a function returns one."""
+    if not isinstance(function.returns, griffe.Expr):
+        return []
+    parts = [part for part in function.returns.iterate() if isinstance(part, griffe.ExprName)]
+    return [find(part.canonical_path) for part in parts]
 
 
 def of_class(found: griffe.Class) -> Signature:

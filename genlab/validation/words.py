@@ -20,7 +20,9 @@ from genlab.validation.mistakes import Problems
 SINGULAR = {"data": "data set", "hydra/launcher": "launcher", "hydra/sweeper": "sweeper"}
 EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray", "optuna": "optuna"}
 """Which extra of the package brings a launcher or sweeper of Hydra's."""
-STANDS_IN = ""  # the rest of a word that was not typed: it takes a wrong option's place, so that checking can go on
+STANDS_IN = (
+    ""  # the rest of a word that stands where nothing near is, so that checking can go on: no word of it is told
+)
 NEEDED = ("data", "loss", "model", "optimizer", "penalty", "trainer")
 FOREIGN = re.compile(r"[^\x00-\x7f]|~")
 PLAIN = re.compile(r"[\w~/.@%+: -]+")
@@ -124,16 +126,33 @@ def mend_files(words: Sequence[Word], folders: Sequence[str], problems: Problems
     for word in (word for word in words if word.group and word.prefix != "~"):
         for value in word.values:
             for option in value.strip("[]").split(","):
+                for error in malformed(word.key, option, folders):
+                    problems.add(error)
+                    lost.add(word.key)
                 for path, group, wrong in slips(word.key, option, folders):
                     if group in typed and group != word.key:
                         continue  # what is typed takes its place
                     options = groups(folders).get(group, [])
                     problems.add(no_option(group, wrong, options, shown(path)))
                     if options and group != word.key:
-                        added.append(Word("", group, "", (nearest(wrong, options) or options[0],), STANDS_IN, True))
+                        near = nearest(wrong, options)
+                        told = f"{group}={near}" if near else STANDS_IN
+                        added.append(Word("", group, "", (near or options[0],), told, True))
                     else:
                         lost.add(word.key)
     return [word for word in [*words, *added] if word.key.partition(".")[0] not in lost]
+
+
+def malformed(group: str, option: str, folders: Sequence[str]) -> Iterator[ConfigError]:
+    """Entries of a user's file for the whole config that nothing could be made of: a list where a group stands."""
+    path = next((path for folder in folders if (path := Path(folder) / group / f"{option}.yaml").is_file()), None)
+    if path is None or "@package _global_" not in path.read_text(encoding="utf-8"):
+        return
+    for key, value in read_file(path).items():
+        if key in NEEDED and value is not None and not isinstance(value, (str, Mapping)):
+            yield ConfigError(key, value, "must be a mapping, or stand in defaults", "", shown(path))
+        if key not in ("defaults", *groups(folders)) and nearest(key, ["defaults"]):
+            yield ConfigError(key, "[...]", f"no such group or key as '{key}'", "defaults", shown(path))
 
 
 def slips(group: str, option: str, folders: Sequence[str]) -> Iterator[tuple[Path, str, str]]:
