@@ -38,6 +38,7 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
 
         rows, failed = assess(asked, controls, options)
         wrong += failed
+    rows = [row for row in rows if row.figures or not row.run.startswith("real ")]  # a control of nothing is no row
     if int(os.environ.get("RANK", "0")) == 0:
         if as_json:
             print(json.dumps([row.plain() for row in rows]))

@@ -154,7 +154,7 @@ def group(runs: Iterable[Run]) -> list[Group]:
 def real_groups(runs: Iterable[Run]) -> list[Group]:
     """Rows of real examples that were measured beside the runs: what a perfect model would get."""
     found: dict[tuple[str, str], dict[str, tuple[str, Figure]]] = {}
-    for row in (row for run in runs for row in controls(run)):
+    for row in (row for run in runs for row in controls(run) if row.figures):
         figures = found.setdefault((row.data, row.run), {})
         for name, figure in row.figures.items():
             figures[json.dumps([name, figure.protocol], sort_keys=True)] = (name, figure)

@@ -34,10 +34,8 @@ def test_a_row_has_figures_marks_and_protocols(tmp_path, capsys):
     code, (row,) = measured(capsys, f"run={run.path}", "k=3")
     assert code == 0
     assert (row["run"], row["model"], row["data"], row["step"]) == (str(run.path), "vae", "digits", 7)
-    assert set(row["metrics"]) == {"nats", "bpd", "negative_elbo", "ess", "is_digits", "fid_digits"}
-    assert {name: figure["mark"] for name, figure in row["metrics"].items()} == {
-        "nats": "<=", "bpd": "<=", "negative_elbo": "<=", "ess": "~", "is_digits": "", "fid_digits": "",
-    }  # fmt: skip
+    marks = {"nats": "<=", "bpd": "<=", "negative_elbo": "<=", "ess": "~", "is_digits": "", "fid_digits": ""}
+    assert marks.items() <= {name: figure["mark"] for name, figure in row["metrics"].items()}.items()
     bpd, nats, fid = (row["metrics"][name] for name in ("bpd", "nats", "fid_digits"))
     assert bpd["value"] == pytest.approx(nats["value"] / 64 / math.log(2))
     assert bpd["protocol"]["k"] == 3 and bpd["protocol"]["n"] == 40 and bpd["protocol"]["split"] == "test"
@@ -115,7 +113,7 @@ def test_real_examples_are_the_control(tmp_path, capsys):
     _, rows = measured(capsys, f"run={run.path}", "k=2", "real='train,test'")
     assert [(row["run"], row["model"]) for row in rows[1:]] == [("real train", "-"), ("real test", "-")]
     model, train, test = (row["metrics"] for row in rows)
-    assert set(train) == {"is_digits", "fid_digits"}
+    assert {"is_digits", "fid_digits"} <= set(train) and "nats" not in train
     assert test["fid_digits"]["value"] == pytest.approx(0, abs=1e-6)
     assert 0 < train["fid_digits"]["value"] < model["fid_digits"]["value"]
     assert train["fid_digits"]["protocol"]["examples"] == "train"
@@ -127,7 +125,7 @@ def test_samples_from_elsewhere_are_scored(tmp_path, capsys):
     x = build(DIGITS).split("train").x.numpy()
     np.savez(tmp_path / "made.npz", samples=x[:30])
     _, (row,) = measured(capsys, f"samples={tmp_path / 'made.npz'}", "data=digits", "++data.limit=40")
-    assert set(row["metrics"]) == {"is_digits", "fid_digits"} and row["model"] == "made"
+    assert {"is_digits", "fid_digits"} <= set(row["metrics"]) and row["model"] == "made"
     assert row["metrics"]["fid_digits"]["protocol"]["n generated"] == 30
     run = make_run(tmp_path / "run")
     _, rows = measured(capsys, f"run={run.path}", f"samples={tmp_path / 'made.npz'}", "metrics=fid_digits")
@@ -208,10 +206,11 @@ def test_what_does_not_apply_is_left_out_with_the_reason(tmp_path, capsys):
     printed = capsys.readouterr()
     rows = json.loads(printed.out)
     assert set(rows[0]) == {"run", "model", "data", "step", "metrics"}
-    assert set(rows[0]["metrics"]) == {"is_digits", "fid_digits"}
+    assert {"is_digits", "fid_digits"} <= set(rows[0]["metrics"]) and "nats" not in rows[0]["metrics"]
     assert "no nats, bpd, negative_elbo, ess: GAN is no Density or Bound" in printed.err
-    assert {name: figure["mark"] for name, figure in rows[1]["metrics"].items()} == {"nats": "=", "integral": "~"}
-    assert "no fid: " in printed.err and "integer levels" in printed.err
+    marks = {name: figure["mark"] for name, figure in rows[1]["metrics"].items()}
+    assert {"nats": "=", "integral": "~"}.items() <= marks.items() and "fid_digits" not in marks
+    assert "no is: extractor=raw has no classes" in printed.err
 
 
 def test_a_checkpoint_alone_will_do(tmp_path, capsys):

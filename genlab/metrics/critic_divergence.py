@@ -46,8 +46,8 @@ class CriticDivergence(Metric):
             self.add_state(name, torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
 
     def refuses(self, spec: Spec) -> str:
-        """Nothing."""
-        return ""
+        """Images: a critic of images is far from the best one, so its values say little of a divergence."""
+        return "" if spec.kind == "vector" else "takes points, not images"
 
     def update(self, batch: Batch, source: str, model: nn.Module | None = None) -> None:
         """Add the critic's values of a batch."""
