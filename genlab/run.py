@@ -215,13 +215,22 @@ def option(config: Mapping[str, Any], key: str) -> Any:
     return node
 
 
+def rank() -> int:
+    """This process's rank as its launcher tells it, before there is a process group."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0"))))
+
+
 @contextlib.contextmanager
 def alone(run: Run) -> Iterator[None]:
-    """Within the block no other process trains this run; the lock goes with the process, however it ends.
+    """Within the block no other process trains this run; the lock goes with the process, however it ends. Of several
+    ranks the first holds it.
 
     Raises:
         GenlabError: another one does.
     """
+    if rank() != 0:
+        yield
+        return
     with open(run.path / ".lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

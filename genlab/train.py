@@ -24,10 +24,10 @@ from genlab.models.base import Density, Game
 from genlab.noise import Noise
 from genlab.penalties.base import Penalty
 from genlab.pictures import save_density, save_picture
-from genlab.run import Run, alone, title
+from genlab.run import Run, alone, rank, title
 from genlab.spec import Spec
 from genlab.training.callbacks import Beside, Keep, Log, Pictures, Progress, Stop, Validate
-from genlab.training.devices import processes, rank, strategy
+from genlab.training.devices import processes, strategy
 from genlab.training.loggers import loggers
 from genlab.training.meter import NotFiniteError
 from genlab.training.module import Module, reseed
@@ -46,7 +46,7 @@ def main(folder: str | Path) -> int:
     run = Run(folder)
     quiet()
     last = run.checkpoints / "last.ckpt"
-    with writable(run, last), alone(run) if rank() == 0 else contextlib.nullcontext():
+    with writable(run, last), alone(run):
         training = assemble(run)
         module, trainer = training.module, training.trainer
         if last.is_file() and checkpoint.read(last)["genlab"]["step"] >= module.steps:

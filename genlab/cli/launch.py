@@ -60,14 +60,14 @@ def train(line: Line) -> int:
 def resume(resumed: list[str], line: Line) -> int:
     """``genlab train run=FOLDER``: from the folder alone, without Hydra."""
     from genlab.cli.resume import check
-    from genlab.run import Run, alone
+    from genlab.run import Run, alone, rank
 
     folder = resumed[-1].partition("=")[2]
     changes = [word for word in line.words if word not in resumed]
     if "--dry-run" in line.flags:
         return dry_run([check(folder, changes).config], line)
     with alone(Run(folder)):  # what another process trains is not changed under its feet
-        checked = check(folder, changes, record=True)
+        checked = check(folder, changes, record=rank() == 0)
     admit(checked.plugins)
     return go(folder)
 

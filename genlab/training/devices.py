@@ -33,8 +33,3 @@ def processes(settings: Settings) -> int:
     if "LOCAL_WORLD_SIZE" in os.environ:
         return int(os.environ["LOCAL_WORLD_SIZE"])
     return settings.devices if isinstance(settings.devices, int) and settings.accelerator == "cpu" else 1
-
-
-def rank() -> int:
-    """This process's rank as its launcher tells it, before there is a process group."""
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0"))))

@@ -9,8 +9,7 @@ import os
 from typing import Any
 
 from genlab.build import build
-from genlab.run import Run, title
-from genlab.training.devices import rank
+from genlab.run import Run, rank, title
 
 
 def loggers(run: Run) -> list[Any]:
