@@ -90,6 +90,8 @@ def describe(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, 
     if isinstance(node, Mapping):
         about["target"] = node.get("_target_")
         about["options"] = {f"{group}.{name}": value for name, value in options(settled(node, content)).items()}
+        if group == "model" and isinstance(content.get("training"), Mapping):
+            about["options"] |= {f"training.{name}": value for name, value in options(content["training"]).items()}
     recipes = [name for name in groups(folders).get("recipe", []) if name.startswith(f"{option}/")]
     if group == "model" and recipes:
         known = groups(folders).get("data", [])

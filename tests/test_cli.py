@@ -232,8 +232,14 @@ def test_what_a_page_returns_is_the_exit_code(monkeypatch):
 def test_every_option_of_a_verb_is_read_by_its_page():
     from genlab.presets import conf_folder, read
 
-    for verb, pages in {"sample": ["sample"], "eval": ["evaluate", "metrics/choose"], "report": ["report"]}.items():
-        source = "".join((ROOT / "genlab" / f"{page}.py").read_text() for page in pages)
+    pages = {
+        "sample": ["sample", "tasks/*"],
+        "eval": ["evaluate", "evaluation/*", "metrics/choose"],
+        "report": ["report"],
+    }
+    for verb, patterns in pages.items():
+        files = [path for pattern in patterns for path in (ROOT / "genlab").glob(f"{pattern}.py")]
+        source = "".join(path.read_text() for path in files)
         presets = "".join(path.read_text() for path in conf_folder().glob("metric/*.yaml"))
         for key in read(conf_folder() / f"{verb}.yaml"):
             named = f'"{key}"' in source or f"${{{key}}}" in presets

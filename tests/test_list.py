@@ -126,6 +126,12 @@ def test_the_first_line_of_a_card_is_read(line, title, authors, year):
         ("genlab sample tempe", "temperature="),
         ("genlab list loss=wass", "loss=wasserstein"),
         ("genlab completion fi", "fish"),
+        ("genlab train data.binarize=d", "data.binarize=dynamic"),
+        ("genlab train trainer.deterministic=t", "trainer.deterministic=true"),
+        ("genlab train model=wgan_gp training.cri", "training.critic_steps="),
+        ("genlab sample task=in", "task=interpolate"),
+        ("genlab report format=h", "format=html"),
+        ("genlab eval metrics=fre", "metrics=frechet"),
     ],
 )
 def test_tab_completes(line, expected):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,9 @@ from genlab.catalogue import options, picks
 from genlab.cli.verbs import VERBS
 from genlab.errors import GenlabError, UsageError, nearest
 from genlab.presets import conf_folder, file_of, groups, read
+from genlab.tables import FORMATS
+from genlab.validation.fits import admitted_words
+from genlab.validation.signatures import signature
 
 SCRIPTS = {
     "bash": """_genlab() {
@@ -74,6 +78,9 @@ def of_verb(verb: str, typed: list[str], last: str) -> list[str]:
         return list(SCRIPTS)
     if verb not in ("train", "check", "list"):
         keys = read(conf_folder() / f"{verb}.yaml")
+        name, given, _ = last.partition("=")
+        if given and (words := words_of(verb, name)):
+            return [f"{name}={word}" for word in words]
         return [f"{key}=" for key in keys if key != "defaults"] + folders(last)
     key, equals, value = last.partition("=")
     known = {group: names for group, names in groups().items() if group in GROUPS}
@@ -81,32 +88,58 @@ def of_verb(verb: str, typed: list[str], last: str) -> list[str]:
         return folders(last)
     if equals:
         before, comma, _ = value.rpartition(",")
-        return [f"{key}={before}{comma}{option}" for option in known.get(key, [])]
+        return [f"{key}={before}{comma}{option}" for option in known.get(key, []) or values_of(typed, key)]
     if verb == "list":
         return [f"{group}=" for group in known]
     if "." in key:
         return keys_of(typed, key)
-    bare = [f"{key}=" for key in read(conf_folder() / "train.yaml") if key not in ("defaults", "hydra")]
+    bare = ["training."] + [f"{key}=" for key in read(conf_folder() / "train.yaml") if key not in ("defaults", "hydra")]
     return [f"{group}{end}" for group in known for end in "=."] + bare + ["run="] * (verb == "train")
+
+
+def words_of(verb: str, option: str) -> list[str]:
+    """Words that an option of a verb other than train takes; empty where they are not known."""
+    if (verb, option) == ("sample", "task"):
+        files = (Path(__file__).parents[1] / "tasks").glob("*.py")
+        return [path.stem for path in files if path.stem not in ("__init__", "base")]
+    if (verb, option) == ("report", "format"):
+        return list(FORMATS)
+    group = {"metrics": "metric"}.get(option, option)
+    return groups().get(group, []) if verb == "eval" and group in ("metric", "data", "extractor") else []
+
+
+def values_of(typed: list[str], key: str) -> list[str]:
+    """Words that the argument at a key admits: those of a Literal, or true and false."""
+    group, _, name = key.rpartition(".")
+    node = node_of(typed, group)
+    known = signature(str(node.get("_target_", ""))) if node else None
+    argument = known.arguments.get(name) if known else None
+    if argument is None:
+        return []
+    simple = isinstance(argument.annotation, ast.Name) and argument.annotation.id == "bool"
+    return ["true", "false"] if simple else admitted_words(argument.annotation)
+
+
+def node_of(typed: list[str], path: str) -> Mapping[str, Any]:
+    """The node at a dotted path, of the options typed so far; empty where there is none."""
+    taken = {"data": "digits", "model": "wgan_gp", "trainer": "default", "logger": "wandb"}
+    chosen = dict(word.split("=", 1) for word in typed if "=" in word)
+    taken |= picks(file_of("model", chosen.get("model", taken["model"]).partition(",")[0])) | chosen
+    group, *rest = path.split(".")
+    within = "model" if group == "training" else group
+    if within not in taken:
+        return {}
+    content: Any = read(file_of(within, taken[within].partition(",")[0]))
+    content = content.get(group, {}) if within == "model" else content
+    for part in rest:
+        content = content.get(part, {}) if isinstance(content, Mapping) else {}
+    return content if isinstance(content, Mapping) else {}
 
 
 def keys_of(typed: list[str], key: str) -> list[str]:
     """Keys of the group that ``key`` begins with, for the options typed so far."""
-    taken = {"data": "digits", "model": "wgan_gp", "trainer": "default", "logger": "wandb"}
-    chosen = dict(word.split("=", 1) for word in typed if "=" in word)
-    model = chosen.get("model", taken["model"]).partition(",")[0]
-    taken |= picks(file_of("model", model)) | chosen
-    group, option = key.partition(".")[0], taken.get(key.partition(".")[0])
-    if option is None or group not in GROUPS:
-        return []
-    content: Any = read(file_of(group, option.partition(",")[0]))
-    content = content if group != "model" else content.get("model", {})
-    *path, _ = key.split(".")[1:] or [""]
-    for part in path:
-        content = content.get(part, {}) if isinstance(content, Mapping) else {}
-    if not isinstance(content, Mapping):
-        return []
-    prefix = ".".join([group, *path])
+    prefix = key.rpartition(".")[0]
+    content = node_of(typed, prefix)
     names = dict.fromkeys([*content, *options(content)])
     ends = {name: "." if isinstance(content.get(name), Mapping) else "=" for name in names if name != "_target_"}
     return [f"{prefix}.{name}{end}" for name, end in ends.items()]

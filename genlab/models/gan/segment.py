@@ -1,5 +1,7 @@
 """A generator of one parameter: a segment of a line at a distance from the data's."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,8 @@ class Generator(nn.Module):
         latent: 1.
         theta: the distance to start from; to stay at, where the player's learning rate is 0.
     """
+
+    requires: ClassVar = {"data.kind": ("vector",)}
 
     def __init__(self, spec: Spec, latent: int, theta: float = 1.0):
         super().__init__()
