@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
 import torch
+from scipy.linalg import lapack
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -19,16 +21,23 @@ def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covar
     """|m_a - m_b|^2 + Tr(S_a + S_b - 2 (S_a S_b)^1/2), in float64.  (Heusel et al. 2017, arXiv 1706.08500, eq. 6)
 
     With S_a = R R^T, the trace of the root is the sum of the roots of the eigenvalues of R^T S_b R, which is symmetric:
-    real at any rank, where the root of the product itself turns complex or not finite. Eigenvalues below rounding
-    error count as zero, for their roots would not be small.
+    real at any rank, where the root of the product itself turns complex or not finite. R is a Cholesky factor with
+    pivoting, which stops at the rank of S_a. Eigenvalues below rounding error count as zero, for their roots would not
+    be small.
     """
-    values, vectors = torch.linalg.eigh(covariance_a)
-    kept = values > _rounding(values)
-    root = vectors[:, kept] * values[kept].sqrt()
-    between = torch.linalg.eigvalsh(root.T @ covariance_b @ root)
+    root = _factor(covariance_a)
+    between = torch.linalg.eigvalsh(root.T @ covariance_b.double() @ root)
     trace = between[between > _rounding(between)].sqrt().sum()
     distance = (mean_a - mean_b).square().sum() + covariance_a.trace() + covariance_b.trace() - 2 * trace
     return max(float(distance), 0.0)
+
+
+def _factor(covariance: Tensor) -> Tensor:
+    """R (D, rank) with R R^T = the covariance, (D, D) positive semi-definite."""
+    packed, pivots, rank, _ = lapack.dpstrf(covariance.double().cpu().numpy(), lower=1)
+    root = np.empty((len(packed), rank))
+    root[pivots - 1] = np.tril(packed)[:, :rank]
+    return torch.from_numpy(root).to(covariance.device)
 
 
 def _rounding(eigenvalues: Tensor) -> float:
