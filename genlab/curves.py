@@ -85,6 +85,8 @@ def against(
             at, values = zip(*sorted(line), strict=True)
             axes.plot(at, values, color=COLOURS[number % len(COLOURS)], marker="o", label=kind, linewidth=1.2)
         for number, (truth, known) in enumerate(exact.get(name, {}).items()):
+            if len(known) != len(places):
+                continue  # the sweep was narrowed: which of them are meant is not known
             pairs = [pair for pair in zip(places, known, strict=False) if math.isfinite(pair[1])]
             axes.plot(*zip(*pairs, strict=True), color="black", linestyle=("--", ":")[number % 2], label=truth)
         axes.set_title(name)

@@ -39,7 +39,7 @@ class Curve(Callback):
 
     Args:
         x: the option, a dotted key of the config.
-        figures: names of the figures, a panel each.
+        figures: names of the figures, a panel each, and the value of ``by`` that one is drawn for, null for all.
         by: another option, one line for each of its values.
         exact: true values by panel and name, in the order of x: ``{critic_gap: {"W = |theta|": [1, 0, 1]}}``.
         table: options of ``Table``.
@@ -48,12 +48,12 @@ class Curve(Callback):
     def __init__(
         self,
         x: str,
-        figures: Sequence[str],
+        figures: Mapping[str, str | None],
         by: str = "choices.model",
         exact: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
         table: Mapping[str, Any] | None = None,
     ):
-        self.x, self.by, self.figures, self.exact = x, by, list(figures), dict(exact or {})
+        self.x, self.by, self.figures, self.exact = x, by, dict(figures), dict(exact or {})
         self.table = Table(**{"metrics": ",".join(self.figures)} | dict(table or {}))
 
     def on_multirun_end(self, config: DictConfig, **keywords: Any) -> None:
@@ -65,9 +65,9 @@ class Curve(Callback):
         series: dict[str, dict[str, list[tuple[float, float]]]] = {name: {} for name in self.figures}
         for run in Run.find([str(config.hydra.sweep.dir)]):
             for name, figure in measured(run):
-                if name in series:
-                    line = series[name].setdefault(str(option(run.config, self.by)), [])
-                    line.append((float(option(run.config, self.x)), figure.value))
+                kind = str(option(run.config, self.by))
+                if name in series and self.figures[name] in (None, kind):
+                    series[name].setdefault(kind, []).append((float(option(run.config, self.x)), figure.value))
         path = Path(config.hydra.sweep.dir) / "curve.png"
-        against(path, self.x, series, self.exact)
+        against(path, self.x, {name: lines for name, lines in series.items() if lines}, self.exact)
         print(path)

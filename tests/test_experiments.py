@@ -81,3 +81,15 @@ def test_families_end_in_one_table(tmp_path):
     rows = [line for line in done.stdout.splitlines() if "celeba" in line and line.startswith("│")]
     assert len(rows) == 2 and "<=" in next(row for row in rows if "vae" in row)
     assert "-" in next(row for row in rows if "wgan_gp" in row)
+
+
+def test_a_sweep_may_end_in_a_curve(tmp_path):
+    words = ["experiment=js_vs_wasserstein", "loss=wasserstein_gp10", "model.generator.theta=0,1", "logger=csv"]
+    words += ["trainer.max_steps=3", "hydra.sweep.dir=sweep"]
+    done = subprocess.run(
+        [sys.executable, "-m", "genlab", "train", "-m", *words], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0 and "sweep/curve.png" in done.stdout, done.stderr
+    assert (tmp_path / "sweep" / "curve.png").stat().st_size > 5000
+    figures = [run.metrics["figures"] for run in Run.find([str(tmp_path / "sweep")])]
+    assert len(figures) == 2 and all({entry["name"] for entry in run} == {"critic_js", "critic_gap"} for run in figures)
