@@ -42,18 +42,19 @@ def write(path: Path, state: dict[str, Any]) -> None:
     Raises:
         CheckpointError: it cannot be written (a full disk, say); what stood there before is untouched.
     """
-    free = 0
+    full, reason = False, ""
     try:
         with atomic(path) as partial:
             try:
                 torch.save(state, partial)
             except RuntimeError:  # torch's archive writer says no more than that a write failed
-                free = shutil.disk_usage(path.parent).free
+                full = shutil.disk_usage(path.parent).free < 1 << 20
                 raise
     except (OSError, RuntimeError) as error:
-        told = "the disk is full" if free < 1 << 20 else " ".join(str(error).split())[:160]
+        told = "the disk is full" if full else " ".join(str(error).split())[:160] or type(error).__name__
         reason = getattr(error, "strerror", None) or told
-        raise CheckpointError(f"{path}: cannot write the checkpoint: {reason}") from None
+    if reason:  # raised out here: with the error goes torch's writer, which holds the room that the partial file took
+        raise CheckpointError(f"{path}: cannot write the checkpoint: {reason}")
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -67,17 +68,14 @@ def read(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: no such checkpoint")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+        with zipfile.ZipFile(path) as archive:
+            spoilt = archive.testzip()  # torch does not look at the checksums that it wrote
     except pickle.UnpicklingError:
         raise CheckpointError(
             f"{path}: holds more than tensors and plain containers; refused, nothing was run"
         ) from None
     except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
         raise CheckpointError(f"{path}: damaged or cut short ({type(error).__name__}){others(path)}") from None
-    try:
-        with zipfile.ZipFile(path) as archive:
-            spoilt = archive.testzip()  # torch does not look at the checksums that it wrote
-    except (zipfile.BadZipFile, OSError, NotImplementedError):
-        spoilt = None
     if spoilt is not None:
         raise CheckpointError(f"{path}: damaged: {spoilt} is not as it was written{others(path)}")
     if not isinstance(state, dict) or not isinstance(state.get("genlab"), dict):

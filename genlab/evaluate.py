@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from genlab import tables
 from genlab.errors import ConfigError, GenlabError
 from genlab.evaluation import results
 from genlab.evaluation.results import Asked, Row
-from genlab.run import Run
+from genlab.run import Run, rank
 
 
 def main(options: Mapping[str, Any], as_json: bool = False) -> int:
@@ -33,13 +32,16 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     rows = [one.row for one in asked if one.row is not None]
     rows += {(row.data, row.run): row for one in asked for row in one.controls if row.run in titles}.values()
     known = all(one.row is not None and titles <= {row.run for row in one.controls} for one in asked)
+    if rows and rank() == 0:
+        remembered = [one for one in asked if one.row is not None]
+        print(f"{len(remembered)} of {len(asked)} measured before, so not again; --force does", file=sys.stderr)
     if not known or options.get("samples"):
         from genlab.evaluation.assess import assess
 
         rows, failed = assess(asked, controls, options)
         wrong += failed
     rows = [row for row in rows if row.figures or not row.run.startswith("real ")]  # a control of nothing is no row
-    if int(os.environ.get("RANK", "0")) == 0:
+    if rank() == 0:
         if as_json:
             print(json.dumps([row.plain() for row in rows]))
         else:

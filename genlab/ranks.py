@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from genlab.errors import ConfigError, GenlabError, nearest
+from genlab.run import rank
 
 
 @contextlib.contextmanager
@@ -42,9 +43,9 @@ def group(devices: int, accelerator: str = "auto") -> Iterator[torch.device]:
             "WORLD_SIZE": str(devices),
             "LOCAL_WORLD_SIZE": str(devices),
         }
-        for rank in range(1, devices):
+        for number in range(1, devices):
             command = [sys.executable, "-m", "genlab", *sys.argv[1:]]
-            environment = os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            environment = os.environ | shared | {"RANK": str(number), "LOCAL_RANK": str(number)}
             others.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL))
         os.environ.update(shared, RANK="0", LOCAL_RANK="0")
     local = int(os.environ.get("LOCAL_RANK", "0"))
@@ -70,9 +71,9 @@ def group(devices: int, accelerator: str = "auto") -> Iterator[torch.device]:
 
 def share(count: int, chunk: int) -> range:
     """This rank's consecutive part of ``count`` items, in whole chunks: they are the same for any number of ranks."""
-    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    number, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     chunks = -(-count // chunk)
-    low, high = chunks * rank // world, chunks * (rank + 1) // world
+    low, high = chunks * number // world, chunks * (number + 1) // world
     return range(min(low * chunk, count), min(high * chunk, count))
 
 
@@ -89,4 +90,4 @@ def gather(part: Tensor | None) -> Tensor:
 
 def first() -> bool:
     """Whether this process speaks and writes for all."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return rank() == 0

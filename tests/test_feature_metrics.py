@@ -16,11 +16,12 @@ from genlab.errors import GenlabError
 from genlab.extractors.base import Features
 from genlab.metrics.birthday import Birthday, collision_rate
 from genlab.metrics.choose import choose
+from genlab.metrics.features import squared_distances
 from genlab.metrics.inception_score import InceptionScore
 from genlab.metrics.kernel_distance import KernelDistance, kernel_distance
 from genlab.metrics.mmd import MMD, mean_kernels
 from genlab.metrics.mode_score import ModeScore
-from genlab.metrics.precision_recall import PrecisionRecall, squared_distances
+from genlab.metrics.precision_recall import PrecisionRecall
 from genlab.presets import conf_folder
 from genlab.spec import Spec
 

@@ -113,7 +113,7 @@ def go(folder: str) -> int:
         raise
     except Exception as error:
         run = Run(folder)
-        if run.info.get("status") in ("created", "training"):  # before training began, or with a full disk just then
+        if run.info.get("status") == "created":  # it failed before training began
             told = str(error) if isinstance(error, GenlabError) else f"{type(error).__name__}: {error}"
             with contextlib.suppress(OSError):  # on a full disk the error that led here matters more
                 run.note(status="failed", error=" ".join(told.split()))

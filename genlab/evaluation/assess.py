@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from genlab.evaluation.measure import measure, say
 from genlab.evaluation.results import Asked, Row
 from genlab.evaluation.subject import Subject
 from genlab.metrics.choose import asked_for, choose
+from genlab.run import Run
 from genlab.spec import Spec
 
 
@@ -43,21 +45,28 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
             rows.append(row)
             sets.setdefault(repr(data), (data, row.data))
             beside.setdefault(repr(data), []).append(one)
-            if one.run is not None and one.row is None and ranks.first():
-                try:
-                    results.keep(one.run, one.key, row)
-                except OSError as error:  # the figures are worth more than their file
-                    say(f"error: {one.run.path}/metrics.json: not kept: {error.strerror}")
-                    wrong += 1
+            if one.run is not None and one.row is None:
+                wrong += not kept(one.run, partial(results.keep, one.run, one.key, row))
         if options.get("samples"):
             rows.append(of_samples(str(options["samples"]), options, sets, device))
         for key, (data, name) in sets.items() if controls else ():
             real = [control(data, name, split, options, device) for split in controls]
             rows += real
             for one in beside.get(key, ()):
-                if one.run is not None and ranks.first():
-                    results.keep_controls(one.run, one.key, real)
+                if one.run is not None:
+                    wrong += not kept(one.run, partial(results.keep_controls, one.run, one.key, real))
     return rows, wrong
+
+
+def kept(run: Run, write: Callable[[], None]) -> bool:
+    """Whether figures could be written, by the first rank; if not, that is told: they matter more than their file."""
+    if ranks.first():
+        try:
+            write()
+        except OSError as error:
+            say(f"error: {run.path}/metrics.json: not kept: {error.strerror}")
+            return False
+    return True
 
 
 def of_checkpoint(one: Asked, options: Mapping[str, Any], device: torch.device) -> tuple[Row, Data]:

@@ -11,9 +11,7 @@ from torchmetrics import Metric
 
 from genlab.extractors.base import Extractor
 from genlab.metrics.base import GENERATED, Figure
-from genlab.metrics.kernel_distance import keep, keep_features, kept
-from genlab.metrics.mmd import some
-from genlab.metrics.precision_recall import TIE, squared_distances
+from genlab.metrics.features import TIE, keep, keep_features, kept, some, squared_distances
 from genlab.models.base import Batch, Samples
 from genlab.spec import Spec
 

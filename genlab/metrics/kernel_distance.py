@@ -2,54 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 from genlab.errors import GenlabError
 from genlab.extractors.base import Extractor
 from genlab.metrics.base import GENERATED, Figure
+from genlab.metrics.features import keep, keep_features, kept
 from genlab.models.base import Batch, Samples
 from genlab.spec import Spec
-
-
-def keep_features(metric: Any) -> None:
-    """Give a metric the states ``generated`` and ``real`` for ``keep`` to fill.
-
-    In float32, as extractors compute them, so that equal examples have equal features on both sides; and flat, for
-    torchmetrics takes a rank without an example for one with an empty vector, and gathers no matrices beside that.
-    """
-    for side in ("generated", "real"):
-        metric.add_state(side, [], dist_reduce_fx="cat")
-
-
-def keep(metric: Any, batch: Batch, source: str) -> None:
-    """Add the features of a batch to what a metric has of that source."""
-    features = metric.extractor(batch["x"]).features
-    (metric.generated if source == GENERATED else metric.real).append(features.float().flatten())
-
-
-def kept(metric: Any, least: int, what: str) -> tuple[Tensor, Tensor]:
-    """Features of all generated and of all real examples, (N, D) and (M, D) in float32.
-
-    Raises:
-        GenlabError: there are fewer than ``least`` on a side, or some are not finite.
-    """
-    dimensions = metric.extractor.dimensions
-    generated, real = (
-        dim_zero_cat(state).reshape(-1, dimensions) if len(state) else torch.empty(0, dimensions)
-        for state in (metric.generated, metric.real)
-    )
-    if min(len(generated), len(real)) < least:
-        counts = f"{len(generated)} and {len(real)}"
-        raise GenlabError(f"{what} takes {least} examples on each side; here are {counts}")
-    if not (generated.isfinite().all() and real.isfinite().all()):
-        raise GenlabError(f"some features are not finite, so there is no figure of {what}")
-    return generated, real
 
 
 def cubes(a: Tensor, b: Tensor) -> Tensor:

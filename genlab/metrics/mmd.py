@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
@@ -12,21 +11,12 @@ from torchmetrics import Metric
 from genlab.errors import GenlabError
 from genlab.extractors.base import Extractor
 from genlab.metrics.base import GENERATED, Figure
-from genlab.metrics.kernel_distance import keep, keep_features, kept
-from genlab.metrics.precision_recall import squared_distances
+from genlab.metrics.features import keep, keep_features, kept, some, squared_distances
 from genlab.models.base import Batch, Samples
 from genlab.spec import Spec
 
 MULTIPLES = (1.0, 0.25, 0.5, 2.0, 4.0)  # of the median distance; the first alone is the median heuristic
 POOLED = 1000  # examples that the median distance is of
-
-
-def some(x: Tensor, count: int, seed: int) -> Tensor:
-    """``count`` rows by a fixed seed, in their order; all where there are no more."""
-    if len(x) <= count:
-        return x
-    rows = np.sort(np.random.RandomState(seed).permutation(len(x))[:count])
-    return x[torch.from_numpy(rows).to(x.device)]
 
 
 def median_distance(x: Tensor) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
@@ -11,33 +10,9 @@ from torchmetrics import Metric
 
 from genlab.extractors.base import Extractor
 from genlab.metrics.base import GENERATED, Figure
-from genlab.metrics.kernel_distance import keep, keep_features, kept
+from genlab.metrics.features import TIE, keep, keep_features, kept, squared_distances
 from genlab.models.base import Batch, Samples
 from genlab.spec import Spec
-
-BLOCK = 2**20  # distances computed at once: 8 MB
-NEAR = 1e-2  # squared distances below this part of the squared lengths lose digits to cancellation
-TIE = 1 + 1e-10  # squared distances of a ratio below this are equal up to rounding
-
-
-def squared_distances(a: Tensor, b: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """|a_i - b_j|^2 in float64, in blocks: some rows of ``a``, and their distances to all of ``b``.
-
-    By matrix products, |a|^2 + |b|^2 - 2 a.b about the centre of ``b``, and again by differences for pairs so close
-    that this cancels: equal rows are at exactly 0, and no distance is off by more than about 1e-11 of itself.
-    """
-    centre = b.double().mean(0)
-    b = b.double() - centre
-    lengths = b.square().sum(1)
-    rows = max(1, BLOCK // len(b))
-    for start in range(0, len(a), rows):
-        part = a[start : start + rows].double() - centre
-        scale = part.square().sum(1)[:, None] + lengths
-        found = torch.addmm(scale, part, b.T, alpha=-2)
-        near = (found <= NEAR * scale).nonzero()
-        for i, j in (pairs.T for pairs in near.split(max(1, BLOCK // b.shape[1]))):
-            found[i, j] = (part[i] - b[j]).square().sum(1)
-        yield slice(start, start + len(part)), found
 
 
 def squared_radii(x: Tensor, neighbours: tuple[int, ...]) -> list[Tensor]:

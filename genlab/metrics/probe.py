@@ -103,10 +103,12 @@ class Probe(Metric):
         if len(np.unique(y)) < 2:
             raise GenlabError("the training examples are all of one class")
         protocol: dict[str, Any] = {"n train": len(y), "train seed": self.seed, "n": len(test_y), "C": 1.0}
+        from sklearn.exceptions import ConvergenceWarning
+
         figures = {}
         for name, classifier in self._classifiers(x.shape[1]).items():
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that it has not converged
+                warnings.simplefilter("ignore", ConvergenceWarning)
                 share = float(np.mean(classifier.fit(x, y).predict(test_x) == test_y))
             figures[name] = Figure(share, "", math.sqrt(share * (1 - share) / len(test_y)), protocol)
         return figures
