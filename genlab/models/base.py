@@ -91,7 +91,7 @@ class Joint(Posterior, Protocol):
 
 @runtime_checkable
 class Criticises(Protocol):
-    def criticise(self, x: Tensor) -> Tensor:
+    def criticise(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """A critic's values of data-space examples, (B,)."""
         ...
 
@@ -104,7 +104,14 @@ class Translates(Protocol):
 
 
 class AdversarialLoss(Protocol):
-    """Two pure functions of critic values; both are minimised, and neither knows a network or a step."""
+    """Two pure functions of critic values; both are minimised, and neither knows a network or a step.
+
+    A loss whose generator is judged beside real examples says ``needs_real: ClassVar[bool] = True``: others are given
+    None for them. One that is defined on the examples too says ``needs_examples: ClassVar[bool] = True`` and is called
+    with one more argument, the pair (real, generated), (B, D) each. Where players make both kinds, as an encoder and a
+    generator do, they minimise ``both(real, fake)`` where the loss has it, else the critic's loss with its labels
+    exchanged.
+    """
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         """The critic's loss from its values on real and generated examples, (B,) each."""

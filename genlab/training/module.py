@@ -109,8 +109,9 @@ class Module(LightningModule):
     def on_fit_start(self) -> None:
         players = list(self._players.values())
         self._closing = players[-1]
-        self._frozen = {
-            p.name: [q for other in players if other is not p for q in other.parameters if q.requires_grad]
+        parameters = list({id(q): q for player in players for q in player.parameters}.values())
+        self._frozen = {  # what two players share is free in the turns of both
+            p.name: [q for q in parameters if q.requires_grad and id(q) not in set(map(id, p.parameters))]
             for p in players
         }
         self._scaled = self.settings.precision == "16-mixed"

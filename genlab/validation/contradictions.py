@@ -33,6 +33,7 @@ LEAST = {
     "trainer.sample_every": 1,
     "trainer.patience": 1,
     "model.latent": 1,
+    "model.pack": 1,
     "loss.warmup": 0,
     "data.size": 1,
     "data.limit": 1,

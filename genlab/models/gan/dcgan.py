@@ -9,10 +9,11 @@ normalisation behind it has no bias, for that would be subtracted again.
 from itertools import pairwise
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
+from genlab.models.gan.layers import Head, halvings, initialise, normalise
 from genlab.models.gan.layers import activation as build_activation
-from genlab.models.gan.layers import halvings, initialise, normalise
 from genlab.spec import Spec
 
 
@@ -29,6 +30,7 @@ class Generator(nn.Module):
         kernel: side of a kernel; 4 overlaps evenly under stride 2.
         activation: one of ``genlab.nn.mlp.ACTIVATIONS``.
         std: of the initial weights; None scales them to the layer (see ``layers.initialise``).
+        given: number K of conditions, joined to the latent.
     """
 
     requires: ClassVar = {"data.kind": ("image",)}
@@ -42,6 +44,7 @@ class Generator(nn.Module):
         kernel: int = 5,
         activation: str = "relu",
         std: float | None = 0.02,
+        given: int = 0,
     ):
         super().__init__()
         count = halvings(spec, "dcgan")
@@ -50,7 +53,7 @@ class Generator(nn.Module):
         base = (widths[0], height >> count, breadth >> count)
         features = base[0] * base[1] * base[2]
         layers: list[nn.Module] = [
-            nn.Linear(latent, features, bias=norm is None),
+            nn.Linear(latent + given, features, bias=norm is None),
             *normalise(norm, features, flat=True),
             build_activation(activation),
             nn.Unflatten(1, base),
@@ -63,13 +66,13 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(*layers)
         initialise(self, std)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """(B, Z) to (B, C, H, W)."""
-        return self.layers(z)
+    def forward(self, z: Tensor, given: Tensor | None = None) -> Tensor:
+        """(B, Z) and (B, K) to (B, C, H, W)."""
+        return self.layers(z if given is None else torch.cat((z, given), 1))
 
 
 class Discriminator(nn.Module):
-    """x -> convolutions of stride 2, each twice as wide as the one before -> linear -> one value.
+    """x -> convolutions of stride 2, each twice as wide as the one before -> linear -> one value, or several.
 
     For 64x64 and width 128: 128 -> 256 -> 512 -> 1024. The first layer has no normalisation.
 
@@ -80,6 +83,8 @@ class Discriminator(nn.Module):
         kernel: side of a kernel.
         activation: as the generator's.
         std: of the initial weights; None scales them to the layer (see ``layers.initialise``).
+        outputs: number of values.
+        given: number K of conditions, projected on the features (see ``layers.Head``).
     """
 
     requires: ClassVar = {"data.kind": ("image",)}
@@ -92,6 +97,8 @@ class Discriminator(nn.Module):
         kernel: int = 5,
         activation: str = "leaky_relu",
         std: float | None = 0.02,
+        outputs: int = 1,
+        given: int = 0,
     ):
         super().__init__()
         count = halvings(spec, "dcgan")
@@ -99,14 +106,19 @@ class Discriminator(nn.Module):
         layers: list[nn.Module] = []
         for step in range(count):
             used = norm if step else None
-            outputs = width << step
-            layers.append(nn.Conv2d(inputs, outputs, kernel, 2, (kernel - 1) // 2, bias=used is None))
-            layers += [*normalise(used, outputs), build_activation(activation)]
-            inputs = outputs
+            maps = width << step
+            layers.append(nn.Conv2d(inputs, maps, kernel, 2, (kernel - 1) // 2, bias=used is None))
+            layers += [*normalise(used, maps), build_activation(activation)]
+            inputs = maps
         features = inputs * (height >> count) * (breadth >> count)
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, 1))
+        self.layers = nn.Sequential(*layers, nn.Flatten())
+        self.head = Head(features, outputs, given)
         initialise(self, std)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B,)."""
-        return self.layers(x).squeeze(1)
+    def features(self, x: Tensor) -> Tensor:
+        """What the last layer is given, (B, F): the last maps, flat."""
+        return self.layers(x)
+
+    def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) and (B, K) to (B,), or (B, outputs)."""
+        return self.head(self.features(x), given)

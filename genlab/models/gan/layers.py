@@ -1,4 +1,4 @@
-"""What the nets of the GANs share: sizes from a spec, maxout, normalisations, and the initial weights of two papers."""
+"""What the nets of the GANs share: heads, sizes from a spec, maxout, normalisations, the papers' first weights."""
 
 import math
 
@@ -7,6 +7,31 @@ from torch import Tensor, nn
 from genlab.errors import ConfigError, nearest
 from genlab.nn.mlp import make_activation
 from genlab.spec import Spec
+
+
+class Head(nn.Module):
+    """What a discriminator makes of its features h: W h + b, one value or several.
+
+    Under conditions y a value is W h + b + <V y, h>: the projection discriminator, whose form follows from log-linear
+    p(y | x). (Miyato and Koyama 2018, arXiv 1802.05637, eq. 3)
+
+    Args:
+        features: number F of features.
+        outputs: number of values.
+        given: number K of conditions, 0 where there are none.
+    """
+
+    def __init__(self, features: int, outputs: int = 1, given: int = 0):
+        super().__init__()
+        self.linear = nn.Linear(features, outputs)
+        self.embed = nn.Linear(given, features, bias=False) if given else None
+
+    def forward(self, h: Tensor, given: Tensor | None = None) -> Tensor:
+        """(B, F) and (B, K) to (B,), or to (B, outputs) where there are several."""
+        values = self.linear(h)
+        if self.embed is not None and given is not None:
+            values = values + (self.embed(given) * h).sum(1, keepdim=True)
+        return values.squeeze(1) if values.shape[1] == 1 else values
 
 
 class Maxout(nn.Module):

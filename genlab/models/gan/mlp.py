@@ -1,8 +1,9 @@
 """Fully connected nets for GANs, for vectors and for small images."""
 
+import torch
 from torch import Tensor, nn
 
-from genlab.models.gan.layers import Maxout, activation, normalise
+from genlab.models.gan.layers import Head, Maxout, activation, normalise
 from genlab.spec import Spec
 
 
@@ -31,6 +32,7 @@ class Generator(nn.Module):
         depth: number of hidden layers.
         norm: ``batch``, ``layer`` or None; of hidden layers.
         activation: one of ``genlab.nn.mlp.ACTIVATIONS``, or ``maxout`` of five pieces.
+        given: number K of conditions, joined to the latent.
     """
 
     def __init__(
@@ -41,21 +43,22 @@ class Generator(nn.Module):
         depth: int = 3,
         norm: str | None = None,
         activation: str = "relu",
+        given: int = 0,
     ):
         super().__init__()
         self.shape = spec.shape
-        layers = [*hidden(latent, width, depth, norm, activation, 0.0), nn.Linear(width, spec.dimensions)]
+        layers = [*hidden(latent + given, width, depth, norm, activation, 0.0), nn.Linear(width, spec.dimensions)]
         if spec.levels is not None:
             layers.append(nn.Tanh())
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """(B, Z) to (B, *spec.shape)."""
-        return self.layers(z).unflatten(1, self.shape)
+    def forward(self, z: Tensor, given: Tensor | None = None) -> Tensor:
+        """(B, Z) and (B, K) to (B, *spec.shape)."""
+        return self.layers(z if given is None else torch.cat((z, given), 1)).unflatten(1, self.shape)
 
 
 class Discriminator(nn.Module):
-    """x -> ``depth`` hidden layers -> one value.
+    """x -> ``depth`` hidden layers -> one value, or several; conditions are joined to x. (Mirza and Osindero 2014)
 
     Args:
         spec: of the data.
@@ -65,6 +68,8 @@ class Discriminator(nn.Module):
         activation: as the generator's.
         dropout: probability of dropping a hidden unit.
         input_dropout: probability of dropping a dimension of x.
+        outputs: number of values.
+        given: number K of conditions.
     """
 
     def __init__(
@@ -76,12 +81,20 @@ class Discriminator(nn.Module):
         activation: str = "leaky_relu",
         dropout: float = 0.0,
         input_dropout: float = 0.0,
+        outputs: int = 1,
+        given: int = 0,
     ):
         super().__init__()
         first = [nn.Dropout(input_dropout)] if input_dropout else []
-        layers = hidden(spec.dimensions, width, depth, norm, activation, dropout)
-        self.layers = nn.Sequential(*first, *layers, nn.Linear(width, 1))
+        layers = hidden(spec.dimensions + given, width, depth, norm, activation, dropout)
+        self.layers = nn.Sequential(*first, *layers)
+        self.head = Head(width, outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, *spec.shape) to (B,)."""
-        return self.layers(x.flatten(1)).squeeze(1)
+    def features(self, x: Tensor, given: Tensor | None = None) -> Tensor:
+        """What the last layer is given, (B, width)."""
+        x = x.flatten(1)
+        return self.layers(x if given is None else torch.cat((x, given), 1))
+
+    def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
+        """(B, *spec.shape) and (B, K) to (B,), or (B, outputs)."""
+        return self.head(self.features(x, given))

@@ -6,10 +6,11 @@ else. Convolutions of kernel 1 change places with pooling and up-sampling, which
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn, tanh
 from torch.nn.functional import avg_pool2d, interpolate, relu
 
-from genlab.models.gan.layers import halvings, initialise, normalise, scaled_uniform
+from genlab.models.gan.layers import Head, halvings, initialise, normalise, scaled_uniform
 from genlab.spec import Spec
 
 
@@ -55,24 +56,26 @@ class Generator(nn.Module):
         latent: number of latent dimensions.
         width: channels of all layers.
         norm: ``batch``, ``layer`` or None.
+        given: number K of conditions, joined to the latent.
     """
 
     requires: ClassVar = {"data.kind": ("image",)}
 
-    def __init__(self, spec: Spec, latent: int, width: int = 128, norm: str | None = "batch"):
+    def __init__(self, spec: Spec, latent: int, width: int = 128, norm: str | None = "batch", given: int = 0):
         super().__init__()
         count = halvings(spec, "resnet")
         channels, height, breadth = spec.shape
         base = (width, height >> count, breadth >> count)
-        self.linear = nn.Sequential(nn.Linear(latent, base[0] * base[1] * base[2]), nn.Unflatten(1, base))
+        self.linear = nn.Sequential(nn.Linear(latent + given, base[0] * base[1] * base[2]), nn.Unflatten(1, base))
         self.blocks = nn.Sequential(*[Block(width, width, norm, "up") for _ in range(count)])
         self.norm = nn.Sequential(*normalise(norm, width))
         self.image = nn.Conv2d(width, channels, 3, padding=1)
         initialise_residual(self)
         scaled_uniform(self.image, gain=1)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """(B, Z) to (B, C, H, W)."""
+    def forward(self, z: Tensor, given: Tensor | None = None) -> Tensor:
+        """(B, Z) and (B, K) to (B, C, H, W)."""
+        z = z if given is None else torch.cat((z, given), 1)
         return tanh(self.image(relu(self.norm(self.blocks(self.linear(z))))))
 
 
@@ -83,11 +86,13 @@ class Discriminator(nn.Module):
         spec: of the data, images.
         width: channels of all layers.
         norm: ``layer`` or None; ``batch`` has no place under a penalty on single examples.
+        outputs: number of values.
+        given: number K of conditions, projected on the features (see ``layers.Head``).
     """
 
     requires: ClassVar = {"data.kind": ("image",)}
 
-    def __init__(self, spec: Spec, width: int = 128, norm: str | None = None):
+    def __init__(self, spec: Spec, width: int = 128, norm: str | None = None, outputs: int = 1, given: int = 0):
         super().__init__()
         possible = halvings(spec, "resnet")
         channels, *sides = spec.shape
@@ -97,12 +102,16 @@ class Discriminator(nn.Module):
             *[Block(width, width, norm, "down") for _ in range(count - 1)],
             *[Block(width, width, norm) for _ in range(2)],
         )
-        self.linear = nn.Linear(width, 1)
+        self.head = Head(width, outputs, given)
         initialise_residual(self)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B,)."""
-        return self.linear(relu(self.blocks(x)).mean((2, 3))).squeeze(1)
+    def features(self, x: Tensor) -> Tensor:
+        """What the last layer is given, (B, width): the mean of each of the last maps."""
+        return relu(self.blocks(x)).mean((2, 3))
+
+    def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) and (B, K) to (B,), or (B, outputs)."""
+        return self.head(self.features(x), given)
 
 
 def initialise_residual(net: nn.Module) -> None:
