@@ -32,7 +32,7 @@ def entry(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, Any
     if paper:
         about["year"] = int(about["year"])
     if group == "model":
-        target = str((read(path).get("model") or {}).get("_target_", ""))
+        target = str((whole(group, option, folders).get("model") or {}).get("_target_", ""))
         parts = target.split(".")
         about["family"] = parts[2] if target.startswith("genlab.models.") and len(parts) > 3 else parts[0]
     return about
@@ -82,9 +82,10 @@ def flat(node: Any, key: str = "") -> dict[str, Any]:
 def describe(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, Any]:
     """The card of one option: everything that its file, its recipes and its target's source say."""
     path = file_of(group, option, folders)
-    content = {key: value for base in based(group, option, folders) for key, value in read(base).items()}
+    content = whole(group, option, folders)
     node = content.get(group) if "_target_" not in content else content
-    about = entry(group, option, folders) | {"card": card(path), "picks": picks(path, folders), "file": str(path)}
+    taken = {key: name for base in based(group, option, folders) for key, name in picks(base, folders).items()}
+    about = entry(group, option, folders) | {"card": card(path), "picks": taken, "file": str(path)}
     if isinstance(content.get("trainer"), dict):
         about["trainer"] = content["trainer"]
     if isinstance(node, Mapping):
@@ -108,6 +109,23 @@ def based(group: str, option: str, folders: Sequence[str] = ()) -> list[Path]:
     path = file_of(group, option, folders)
     below = [name for name in read(path).get("defaults") or [] if isinstance(name, str) and name != "_self_"]
     return [*(file for name in below for file in based(group, name, folders)), path]
+
+
+def whole(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, Any]:
+    """What an option's file says, over what those say that it builds on."""
+    content: dict[str, Any] = {}
+    for path in based(group, option, folders):
+        content = over(read(path), content)
+    return content
+
+
+def over(above: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings in mappings, one over the other."""
+    merged = dict(below) | dict(above)
+    for key in above.keys() & below.keys():
+        if isinstance(above[key], Mapping) and isinstance(below[key], Mapping):
+            merged[key] = over(above[key], below[key])
+    return merged
 
 
 def reached(recipe: str, folders: Sequence[str] = ()) -> list[str]:
