@@ -129,7 +129,4 @@ def joined(seen: Seen, pack: int) -> Tensor:
 def apart(x: Tensor, shapes: list[torch.Size]) -> tuple[Tensor, ...]:
     """Undo ``joined``: a flat tensor into parts of ``shapes``."""
     ends = list(accumulate((shape.numel() for shape in shapes), initial=0))
-    return tuple(
-        x[:, start:end].unflatten(1, shape) for start, end, shape in zip(ends, ends[1:], shapes, strict=False)
-    )
-
+    return tuple(x[:, start:end].unflatten(1, shape) for start, end, shape in zip(ends, ends[1:], shapes, strict=False))

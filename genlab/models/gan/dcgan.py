@@ -12,8 +12,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from genlab.models.gan.layers import Head, halvings, initialise, normalise
+from genlab.models.gan.layers import Conditioned, Head, attended, halvings, initialise, normalise, pieces
 from genlab.models.gan.layers import activation as build_activation
+from genlab.nn.attention import SelfAttention
 from genlab.spec import Spec
 
 
@@ -26,11 +27,13 @@ class Generator(nn.Module):
         spec: of the data, images.
         latent: number of latent dimensions.
         width: channels of the widest-open layer, the one before the image.
-        norm: ``batch``, ``layer`` or None; of all layers but the last.
+        norm: ``batch``, ``layer``, ``conditional`` or None; of all layers but the last.
         kernel: side of a kernel; 4 overlaps evenly under stride 2.
-        activation: one of ``genlab.nn.mlp.ACTIVATIONS``.
+        activation: one of ``genlab.nn.mlp.ACTIVATIONS``, ``maxout`` or ``gated``.
         std: of the initial weights; None scales them to the layer (see ``layers.initialise``).
-        given: number K of conditions, joined to the latent.
+        constant: all layers are as wide as the last (Arjovsky et al. 2017, arXiv 1701.07875, figure 6).
+        attention: side of the map that self-attention looks over; None: none.
+        given: number K of conditions, joined to the latent or, under ``norm=conditional``, in every normalisation.
     """
 
     requires: ClassVar = {"data.kind": ("image",)}
@@ -44,31 +47,37 @@ class Generator(nn.Module):
         kernel: int = 5,
         activation: str = "relu",
         std: float | None = 0.02,
+        constant: bool = False,
+        attention: int | None = None,
         given: int = 0,
     ):
         super().__init__()
-        count = halvings(spec, "dcgan")
+        count, many = halvings(spec, "dcgan"), pieces(activation)
         channels, height, breadth = spec.shape
-        widths = [width << step for step in reversed(range(count))]
+        widths = [width if constant else width << step for step in reversed(range(count))]
         base = (widths[0], height >> count, breadth >> count)
-        features = base[0] * base[1] * base[2]
+        features = many * base[0] * base[1] * base[2]
+        self.joins = norm != "conditional"
         layers: list[nn.Module] = [
-            nn.Linear(latent + given, features, bias=norm is None),
-            *normalise(norm, features, flat=True),
+            nn.Linear(latent + given if self.joins else latent, features, bias=norm is None),
+            *normalise(norm, features, flat=True, given=given),
             build_activation(activation),
             nn.Unflatten(1, base),
         ]
         padding, extra = (kernel - 1) // 2, kernel % 2
-        for inputs, outputs in pairwise(widths):
-            layers.append(nn.ConvTranspose2d(inputs, outputs, kernel, 2, padding, extra, bias=norm is None))
-            layers += [*normalise(norm, outputs), build_activation(activation)]
+        for step, (inputs, outputs) in enumerate(pairwise(widths), 1):
+            layers.append(nn.ConvTranspose2d(inputs, many * outputs, kernel, 2, padding, extra, bias=norm is None))
+            layers += [*normalise(norm, many * outputs, given=given), build_activation(activation)]
+            if base[1] << step == attention:
+                layers.append(SelfAttention(outputs))
         layers += [nn.ConvTranspose2d(width, channels, kernel, 2, padding, extra), nn.Tanh()]
-        self.layers = nn.Sequential(*layers)
+        self.layers = Conditioned(*layers)
+        attended(self, attention)
         initialise(self, std)
 
     def forward(self, z: Tensor, given: Tensor | None = None) -> Tensor:
         """(B, Z) and (B, K) to (B, C, H, W)."""
-        return self.layers(z if given is None else torch.cat((z, given), 1))
+        return self.layers(torch.cat((z, given), 1) if given is not None and self.joins else z, given)
 
 
 class Discriminator(nn.Module):
@@ -83,8 +92,10 @@ class Discriminator(nn.Module):
         kernel: side of a kernel.
         activation: as the generator's.
         std: of the initial weights; None scales them to the layer (see ``layers.initialise``).
+        attention: as the generator's.
         outputs: number of values.
         given: number K of conditions, projected on the features (see ``layers.Head``).
+        minibatch: similarities to the rest of the batch among the features (see ``layers.Head``).
     """
 
     requires: ClassVar = {"data.kind": ("image",)}
@@ -97,22 +108,27 @@ class Discriminator(nn.Module):
         kernel: int = 5,
         activation: str = "leaky_relu",
         std: float | None = 0.02,
+        attention: int | None = None,
         outputs: int = 1,
         given: int = 0,
+        minibatch: int = 0,
     ):
         super().__init__()
-        count = halvings(spec, "dcgan")
+        count, many = halvings(spec, "dcgan"), pieces(activation)
         inputs, height, breadth = spec.shape
         layers: list[nn.Module] = []
         for step in range(count):
             used = norm if step else None
             maps = width << step
-            layers.append(nn.Conv2d(inputs, maps, kernel, 2, (kernel - 1) // 2, bias=used is None))
-            layers += [*normalise(used, maps), build_activation(activation)]
+            layers.append(nn.Conv2d(inputs, many * maps, kernel, 2, (kernel - 1) // 2, bias=used is None))
+            layers += [*normalise(used, many * maps), build_activation(activation)]
+            if height >> (step + 1) == attention:
+                layers.append(SelfAttention(maps))
             inputs = maps
         features = inputs * (height >> count) * (breadth >> count)
         self.layers = nn.Sequential(*layers, nn.Flatten())
-        self.head = Head(features, outputs, given)
+        self.head = Head(features, outputs, given, minibatch)
+        attended(self, attention)
         initialise(self, std)
 
     def features(self, x: Tensor) -> Tensor:

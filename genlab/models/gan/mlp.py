@@ -3,17 +3,20 @@
 import torch
 from torch import Tensor, nn
 
-from genlab.models.gan.layers import Head, Maxout, activation, normalise
+from genlab.models.gan.layers import Conditioned, Head, activation, normalise
 from genlab.spec import Spec
 
 
-def hidden(inputs: int, width: int, depth: int, norm: str | None, name: str, dropout: float) -> list[nn.Module]:
+def hidden(
+    inputs: int, width: int, depth: int, norm: str | None, name: str, dropout: float = 0.0, given: int = 0
+) -> list[nn.Module]:
     """``depth`` layers of ``width`` units: linear, normalisation, activation, dropout."""
     layers: list[nn.Module] = []
     for _ in range(depth):
         act = activation(name)
-        features = width * act.pieces if isinstance(act, Maxout) else width
-        layers += [nn.Linear(inputs, features, bias=norm is None), *normalise(norm, features, flat=True), act]
+        features = width * getattr(act, "pieces", 1)
+        norms = normalise(norm, features, flat=True, given=given)
+        layers += [nn.Linear(inputs, features, bias=norm is None), *norms, act]
         if dropout:
             layers.append(nn.Dropout(dropout))
         inputs = width
@@ -30,9 +33,9 @@ class Generator(nn.Module):
         latent: number of latent dimensions.
         width: units of a hidden layer.
         depth: number of hidden layers.
-        norm: ``batch``, ``layer`` or None; of hidden layers.
-        activation: one of ``genlab.nn.mlp.ACTIVATIONS``, or ``maxout`` of five pieces.
-        given: number K of conditions, joined to the latent.
+        norm: ``batch``, ``layer``, ``conditional`` or None; of hidden layers.
+        activation: one of ``genlab.nn.mlp.ACTIVATIONS``, ``maxout`` of five pieces, or ``gated``.
+        given: number K of conditions, joined to the latent or, under ``norm=conditional``, in every normalisation.
     """
 
     def __init__(
@@ -47,14 +50,17 @@ class Generator(nn.Module):
     ):
         super().__init__()
         self.shape = spec.shape
-        layers = [*hidden(latent + given, width, depth, norm, activation, 0.0), nn.Linear(width, spec.dimensions)]
+        self.joins = norm != "conditional"
+        inputs = latent + given if self.joins else latent
+        layers = [*hidden(inputs, width, depth, norm, activation, given=given), nn.Linear(width, spec.dimensions)]
         if spec.levels is not None:
             layers.append(nn.Tanh())
-        self.layers = nn.Sequential(*layers)
+        self.layers = Conditioned(*layers)
 
     def forward(self, z: Tensor, given: Tensor | None = None) -> Tensor:
         """(B, Z) and (B, K) to (B, *spec.shape)."""
-        return self.layers(z if given is None else torch.cat((z, given), 1)).unflatten(1, self.shape)
+        z = torch.cat((z, given), 1) if given is not None and self.joins else z
+        return self.layers(z, given).unflatten(1, self.shape)
 
 
 class Discriminator(nn.Module):
@@ -70,6 +76,7 @@ class Discriminator(nn.Module):
         input_dropout: probability of dropping a dimension of x.
         outputs: number of values.
         given: number K of conditions.
+        minibatch: similarities to the rest of the batch among the features (see ``layers.Head``).
     """
 
     def __init__(
@@ -83,12 +90,13 @@ class Discriminator(nn.Module):
         input_dropout: float = 0.0,
         outputs: int = 1,
         given: int = 0,
+        minibatch: int = 0,
     ):
         super().__init__()
         first = [nn.Dropout(input_dropout)] if input_dropout else []
         layers = hidden(spec.dimensions + given, width, depth, norm, activation, dropout)
         self.layers = nn.Sequential(*first, *layers)
-        self.head = Head(width, outputs)
+        self.head = Head(width, outputs, minibatch=minibatch)
 
     def features(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         """What the last layer is given, (B, width)."""
