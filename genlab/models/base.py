@@ -97,6 +97,16 @@ class Criticises(Protocol):
 
 
 @runtime_checkable
+class Classifies(Protocol):
+    supervised: bool
+    """True: class k is the data's class k; False: the model's categories are its own, in no known order."""
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Logits of the classes of data-space examples, (B, K)."""
+        ...
+
+
+@runtime_checkable
 class Translates(Protocol):
     def translate(self, x: Tensor, to: str) -> Tensor:
         """Each example carried over to the domain ``to``, (B, *spec.shape)."""

@@ -1,6 +1,7 @@
 """A discriminator at work: what every game does with one, whatever it is shown and by whatever loss it is judged."""
 
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,8 @@ class Critic(nn.Module):
 
     def __init__(self, net: nn.Module, pack: int = 1):
         super().__init__()
-        self.net, self.pack = net, pack
+        self.net: Any = net
+        self.pack = pack
         self.mixes = any(
             isinstance(part, nn.modules.batchnorm._BatchNorm) or getattr(part, "mixes", False) for part in net.modules()
         )
