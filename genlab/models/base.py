@@ -135,7 +135,10 @@ class AdversarialLoss(Protocol):
 @runtime_checkable
 class Game(Protocol):
     def players(self) -> dict[str, list[nn.Module]]:
-        """Who plays, in the order of play, and the modules each one trains; the last player's turn closes a step."""
+        """Who plays, in the order of play, and the modules each one trains; the last player's turn closes a step.
+
+        Averaged are the weights of the last player, or of all players that a game names by ``averaged``, a tuple.
+        """
         ...
 
     def turn(

@@ -118,7 +118,8 @@ class Module(LightningModule):
         # Lightning's way round by every callback's hooks is needed only where ranks or a gradient scaler take part.
         self._backward = self.manual_backward if self._scaled or self.trainer.world_size > 1 else Tensor.backward
         if self.settings.ema is not None:
-            closing = {id(parameter) for parameter in players[-1].parameters}
+            averaged = getattr(self.model, "averaged", (players[-1].name,))
+            closing = {id(parameter) for p in players if p.name in averaged for parameter in p.parameters}
             named = {name: p for name, p in self.model.named_parameters() if id(p) in closing}
             self._average = Average(named, self.settings.ema)
             if self._restored.get("average"):
