@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def train(line: Line) -> int:
     folder = config.train(overrides, line.hydra)
     if not multirun:
         return go(shown(folder)) if folder else 0
-    print(f"genlab report {place}", flush=True)
+    print(f"genlab eval run={typed(place)}    genlab report {typed(place)}", flush=True)
     if failed := config.failures(Path(place), before):
         listed = "\n".join(f"  {job}: {' '.join(reason.split())}" for job, reason in failed.items())
         jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
@@ -60,8 +61,10 @@ def train(line: Line) -> int:
 def resume(resumed: list[str], line: Line) -> int:
     """``genlab train run=FOLDER``: from the folder alone, without Hydra."""
     from genlab.cli.resume import check
+    from genlab.jobs import end_with_parent
     from genlab.run import Run, alone, rank
 
+    end_with_parent()
     folder = resumed[-1].partition("=")[2]
     changes = [word for word in line.words if word not in resumed]
     if "--dry-run" in line.flags:
@@ -96,6 +99,11 @@ def shown(folder: Path) -> str:
     return str(folder) if relative.startswith("..") else relative
 
 
+def typed(place: str) -> str:
+    """A path as one would type it in a shell."""
+    return shlex.quote(str(place))
+
+
 def go(folder: str) -> int:
     """Train the run; the process looks from now on as if it had been called for just that, as ranks will be."""
     sys.argv = [sys.argv[0], "train", f"run={folder}"]
@@ -109,7 +117,7 @@ def go(folder: str) -> int:
         run = Run(folder)
         if run.info.get("status") == "created":
             run.note(status="interrupted")
-            print(f"stopped before the first step; start with: genlab train run={folder}", flush=True)
+            print(f"stopped before the first step; start with: genlab train run={typed(folder)}", flush=True)
         raise
     except Exception as error:
         run = Run(folder)
