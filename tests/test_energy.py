@@ -4,11 +4,11 @@ from functools import partial
 
 import pytest
 import torch
-from genlab.losses.hinge import Hinge
 from torch import nn
 
 from genlab.errors import ConfigError
 from genlab.losses.equilibrium import Equilibrium
+from genlab.losses.hinge import Hinge
 from genlab.losses.margin import Margin
 from genlab.losses.wasserstein import Wasserstein
 from genlab.models.gan import dcgan, energy, mlp, resnet
