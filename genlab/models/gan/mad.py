@@ -39,7 +39,7 @@ class MADGAN(nn.Module):
 
     With the non-saturating loss, and identify 1, -log D_(k+1)(x) - log D_i(G_i(z)) of the softmax over k + 1 sources is
     this sum exactly: log D_i = log(1 - D_(k+1)) + log p(i | generated). The generators are drawn to real data and
-    pushed apart only by the critic's telling them apart. Protocols: Samples, Decodes, Criticises, Game. (Ghosh et al.
+    pushed apart only by the critic's telling them apart. Protocols: Samples, Generates, Criticises, Game. (Ghosh et al.
     2018, arXiv 1704.02906, eq. 3 and 4.) A code has one number more than z, which chooses the generator.
 
     Args:
@@ -107,12 +107,16 @@ class MADGAN(nn.Module):
         """The critic's values of data-space examples, (B,); of packs of equal ones, where it rates packs."""
         return self.critic(to_signed(x, self.spec.levels).repeat_interleave(self.critic.pack, 0))
 
-    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """The data-space example of each code, (B, noise + 1): z, and one whose quantile chooses."""
+    def generate(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Scaled examples of codes, (B, noise + 1): z, and one whose quantile chooses the generator."""
         count = len(self.generators)
         chosen = (torch.special.ndtr(z[:, -1]) * count).long().clamp(max=count - 1)
         made = torch.stack([make(z[:, :-1]) for make in self.generators])
-        return from_signed(made[chosen, torch.arange(len(z), device=z.device)], self.spec.levels)
+        return made[chosen, torch.arange(len(z), device=z.device)]
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """The data-space example of each code, (B, noise + 1) to (B, *spec.shape)."""
+        return from_signed(self.generate(z), self.spec.levels)
 
     @torch.no_grad()
     def sample(self, noise: Noise, y: Tensor | None = None, temperature: float = 1.0) -> Tensor:

@@ -19,10 +19,10 @@ class VAEGAN(nn.Module):
     encoder:    KL(q(z | x) || N(0, I)) + L_h,   L_h = (1/2) sum over features of E[(h(x) - h(x~))^2]
     generator:  similarity L_h + L_generator on x~ and G(z)
 
-    Protocols: Samples, Decodes, Encodes, Posterior, Criticises, Game. (Larsen et al. 2016, arXiv 1512.09300, algorithm
-    1; no adversarial gradient reaches the encoder, none of L_h the critic.) Deviation: h are the features below the
-    critic's last layer, there those of its third convolution. A critic that rates packs has no features of one example,
-    so it rates single ones.
+    Protocols: Samples, Generates, Encodes, Posterior, Criticises, Game. (Larsen et al. 2016, arXiv 1512.09300,
+    algorithm 1; no adversarial gradient reaches the encoder, none of L_h the critic.) Deviation: h are the features
+    below the critic's last layer, there those of its third convolution. A critic that rates packs has no features of
+    one example, so it rates single ones.
 
     Args:
         spec: of the data.
@@ -91,9 +91,13 @@ class VAEGAN(nn.Module):
         """The posterior mean, (B, Z)."""
         return self.posterior(x)[0]
 
+    def generate(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Scaled examples, (B, *spec.shape)."""
+        return self.generator(z)
+
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The data-space example of each code, (B, Z) to (B, *spec.shape)."""
-        return from_signed(self.generator(z), self.spec.levels)
+        return from_signed(self.generate(z, y), self.spec.levels)
 
     def criticise(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The critic's values of data-space examples, (B,)."""
