@@ -178,6 +178,24 @@ def surface(
     save(figure, path)
 
 
+def sheets(path: str | Path, pictures: Mapping[str, Any]) -> None:
+    """Pictures below one another, each with its title and as wide as all.
+
+    Args:
+        path: of the PNG.
+        pictures: title to an image of Pillow's.
+    """
+    shares = [picture.height / picture.width for picture in pictures.values()]
+    figure = Figure(figsize=(8, 8 * sum(shares) + 0.35 * len(shares)), dpi=110, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(shares), 1, squeeze=False, height_ratios=shares).flatten()
+    for one, (title, picture) in zip(axes, pictures.items(), strict=True):
+        one.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        one.set_title(title, loc="left", fontsize=10)
+        one.axis("off")
+    save(figure, path)
+
+
 def _cells(low: Tensor, high: Tensor, cells: int) -> tuple[Tensor, Tensor]:
     """Middles of the cells of a box, (cells * cells, 2) row by row from below, and the area of one."""
     middles = (torch.arange(cells, dtype=torch.float64) + 0.5) / cells

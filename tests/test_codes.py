@@ -59,7 +59,7 @@ def test_information_is_that_of_the_code_the_example_was_made_of():
     """-log Q(category) - log N(continuous; mean, 1) without its constant, written out."""
     model = game(InfoGAN).eval()
     codes = model.codes(torch.randn(9, model.latent))
-    x = model.generate(codes)
+    x = model.make(codes)
     logits, mean = model.recognise(x)
     uncertainty, missed = model.missing(x, codes)
     known = -torch.stack([logits[i].log_softmax(0)[codes.category[i]] for i in range(9)]).mean()

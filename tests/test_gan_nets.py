@@ -167,7 +167,7 @@ def test_conditions_in_normalisations(net):
         if isinstance(part, ConditionalNorm):
             nn.init.normal_(part.shift)
     z, y = torch.randn(4, 6), torch.tensor([0, 1, 2, 3])
-    one, other = (game.generate(z, game.given(labels)) for labels in (y, y.flip(0)))
+    one, other = (game.generate(z, labels) for labels in (y, y.flip(0)))
     assert (one - other).abs().amax((1, 2, 3)).min() > 1e-4
     first = next(m for m in game.generator.modules() if isinstance(m, nn.Linear))
     assert first.in_features == 6

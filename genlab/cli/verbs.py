@@ -38,7 +38,8 @@ plugins=[mine] admits classes of your package `mine`; plugins=[/path/to/folder] 
 genlab sample ckpt=FILE                          a checkpoint alone will do
 
   ckpt=best|last|FILE                 of a run: best unless you say otherwise
-  task=grid|interpolate|reconstruct|neighbours|latents|manifold|posterior|density|warp|critic    where the model can
+  task=grid|interpolate|traverse|arithmetic|inpaint|reconstruct|neighbours|latents|manifold|posterior|density|warp|critic
+                     where the model can; path= and ends= are of interpolate, terms=8-3+5 of arithmetic, mask= of inpaint
   y=3                class of the samples, where the model is conditional (model=realnvp model.conditional=true)
   out=FOLDER                          for the picture and the numbers; the run's own samples/ unless you say otherwise
   plugins=[mine]     admits classes of your package, as in training

@@ -62,6 +62,13 @@ class Decodes(Protocol):
 
 
 @runtime_checkable
+class Generates(Decodes, Protocol):
+    def generate(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """What ``decode`` rounds, differentiable by z: examples scaled to [-1, 1] where data are integers, (B, ...)."""
+        ...
+
+
+@runtime_checkable
 class Encodes(Decodes, Protocol):
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The latent code of each example, (B, Z); the posterior mean where there is a posterior."""
@@ -86,6 +93,13 @@ class Weighs(Protocol):
 class Joint(Posterior, Protocol):
     def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
         """log p(x, z) of pairs, (B,)."""
+        ...
+
+
+@runtime_checkable
+class Varies(Protocol):
+    def variations(self, noise: Noise, steps: int) -> dict[str, Tensor]:
+        """By name of a code, data-space examples in which it alone changes: (len(noise), columns, *spec.shape)."""
         ...
 
 

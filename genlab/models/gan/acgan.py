@@ -20,7 +20,7 @@ class ACGAN(nn.Module):
     critic:     L_critic    - critic_weight    (E[log C(y | x)] + E[log C(y | G(z, y))])
     generator:  L_generator - generator_weight  E[log C(y | G(z, y))]
 
-    Protocols: Samples, Decodes, Classifies, Criticises, Game. (Odena et al. 2017, arXiv 1610.09585, eq. 2 and 3.) The
+    Protocols: Samples, Generates, Classifies, Criticises, Game. (Odena et al. 2017, arXiv 1610.09585, eq. 2 and 3.) The
     classifier shares all of the critic's layers but the last; a critic that rates packs sees other things, so the
     classifier has a net of its own beside it.
 
@@ -107,9 +107,13 @@ class ACGAN(nn.Module):
         """The critic's values of data-space examples, (B,); of packs of equal ones, where it rates packs."""
         return self.critic(to_signed(x, self.spec.levels).repeat_interleave(self.critic.pack, 0))
 
+    def generate(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Scaled examples, (B, *spec.shape)."""
+        return self.generator(z, as_conditions(y, self.spec))
+
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The data-space example of each latent and label, (B, Z) and (B,) to (B, *spec.shape)."""
-        return from_signed(self.generator(z, as_conditions(y, self.spec)), self.spec.levels)
+        return from_signed(self.generate(z, y), self.spec.levels)
 
     @torch.no_grad()
     def sample(self, noise: Noise, y: Tensor | None = None, temperature: float = 1.0) -> Tensor:

@@ -17,7 +17,7 @@ class GAN(nn.Module):
     """x = G(z), z ~ N(0, I): the generator moves its examples to where a critic of real and generated ones rates high.
 
     Integer data are scaled to [-1, 1], where a generator of images ends in tanh; continuous data stay as they are.
-    Protocols: Samples, Decodes, Criticises, Game. (Goodfellow et al. 2014, arXiv 1406.2661, Algorithm 1; what each
+    Protocols: Samples, Generates, Criticises, Game. (Goodfellow et al. 2014, arXiv 1406.2661, Algorithm 1; what each
     player minimises is the loss's and the penalty's affair. Conditional: Mirza and Osindero 2014, arXiv 1411.1784.)
 
     Deviation: DCGAN and the first GAN draw z uniformly; a normal z is what all later recipes have.
@@ -58,17 +58,18 @@ class GAN(nn.Module):
         self, player: str, batch: Batch, loss: AdversarialLoss, penalty: Penalty | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """What ``player`` minimises on ``batch``; ``critic`` among the parts is the loss without the penalty."""
-        real, given = to_signed(batch["x"], self.spec.levels), self.given(batch.get("y"))
-        z = torch.randn(len(real), self.latent, device=real.device)
+        real, y = to_signed(batch["x"], self.spec.levels), batch.get("y")
+        z, given = torch.randn(len(real), self.latent, device=real.device), self.given(y)
         if player == "generator":
-            value = self.critic.against(self.generate(z, given), loss, real, given)
+            value = self.critic.against(self.generate(z, y), loss, real, given)
             return value, {"generator": value.detach()}
         with torch.no_grad():
-            fake = self.generate(z, given)
+            fake = self.generate(z, y)
         return self.critic.turn(real, fake, loss, penalty, given)
 
-    def generate(self, z: Tensor, given: Tensor | None) -> Tensor:
-        """Scaled examples, (B, *spec.shape)."""
+    def generate(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Scaled examples of latents and labels, (B, *spec.shape)."""
+        given = self.given(y)
         return self.generator(z) if given is None else self.generator(z, given)
 
     def given(self, y: Tensor | None) -> Tensor | None:
@@ -83,7 +84,7 @@ class GAN(nn.Module):
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The data-space example of each latent, (B, Z) to (B, *spec.shape)."""
-        return from_signed(self.generate(z, self.given(y)), self.spec.levels)
+        return from_signed(self.generate(z, y), self.spec.levels)
 
     @torch.no_grad()
     def sample(self, noise: Noise, y: Tensor | None = None, temperature: float = 1.0) -> Tensor:

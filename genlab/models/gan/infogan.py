@@ -36,8 +36,8 @@ class InfoGAN(nn.Module):
 
     E[log Q(c | x)] + H(c) is a lower bound on the mutual information I(c; x). Q gives a categorical distribution, and
     for continuous codes the mean of a Gaussian of standard deviation 1, its constant left out. Protocols: Samples,
-    Decodes, Classifies (by the categorical code, whose order is arbitrary), Criticises, Game. (Chen et al. 2016, arXiv
-    1606.03657, eq. 3 to 6; the critic's turn trains Q too, as in the released code.)
+    Generates, Varies, Classifies (by the categorical code, whose order is arbitrary), Criticises, Game. (Chen et al.
+    2016, arXiv 1606.03657, eq. 3 to 6; the critic's turn trains Q too, as in the released code.)
 
     Q shares all of the critic's layers but the last; one that rates packs sees other things, so Q has a net of its own
     beside it. Deviation: z is normal.
@@ -93,12 +93,12 @@ class InfoGAN(nn.Module):
         real = to_signed(batch["x"], self.spec.levels)
         codes = self.codes(torch.randn(len(real), self.latent, device=real.device))
         if player == "generator":
-            fake = self.generate(codes)
+            fake = self.make(codes)
             value = self.critic.against(fake, loss, real)
             parts = {"generator": value.detach()}
         else:
             with torch.no_grad():
-                fake = self.generate(codes)
+                fake = self.make(codes)
             value, parts = self.critic.turn(real, fake, loss, penalty)
         uncertainty, missed = self.missing(fake, codes)
         parts["information"] = torch.log(torch.tensor(float(self.categories))) - uncertainty.detach()
@@ -122,10 +122,29 @@ class InfoGAN(nn.Module):
         noise, category, rest = z.split((self.noise, self.categories, self.continuous), 1)
         return Codes(noise, category.argmax(1), 2 * torch.special.ndtr(rest) - 1)
 
-    def generate(self, codes: Codes) -> Tensor:
+    def make(self, codes: Codes) -> Tensor:
         """Scaled examples, (B, *spec.shape)."""
         category = one_hot(codes.category, self.categories).to(codes.noise.dtype)
         return self.generator(torch.cat((codes.noise, category, codes.continuous), 1))
+
+    def generate(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Scaled examples of normal numbers, (B, Z + categories + C), as ``codes`` reads them."""
+        return self.make(self.codes(z))
+
+    def variations(self, noise: Noise, steps: int) -> dict[str, Tensor]:
+        """The category, then each continuous code from -2 to 2 (the paper's grids; it was trained from -1 to 1)."""
+        codes = self.codes(noise.normal(self.latent))
+        count, found = len(codes.category), {}
+        for name in ("category", *(f"code {number + 1}" for number in range(self.continuous))):
+            columns = self.categories if name == "category" else steps
+            varied = Codes(*(part.repeat_interleave(columns, 0) for part in codes))
+            if name == "category":
+                varied = varied._replace(category=torch.arange(columns, device=codes.noise.device).repeat(count))
+            else:
+                values = torch.linspace(-2, 2, columns, device=codes.noise.device).repeat(count)
+                varied.continuous[:, int(name.split()[1]) - 1] = values
+            found[name] = from_signed(self.make(varied), self.spec.levels).unflatten(0, (count, columns))
+        return found
 
     def classify(self, x: Tensor) -> Tensor:
         """Logits of the categorical code of data-space examples, (B, categories)."""
@@ -137,7 +156,7 @@ class InfoGAN(nn.Module):
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The data-space example of normal numbers, (B, Z + categories + C), as ``codes`` reads them."""
-        return from_signed(self.generate(self.codes(z)), self.spec.levels)
+        return from_signed(self.generate(z), self.spec.levels)
 
     @torch.no_grad()
     def sample(self, noise: Noise, y: Tensor | None = None, temperature: float = 1.0) -> Tensor:

@@ -40,7 +40,7 @@ class SemiSupervisedGAN(nn.Module):
 
     h are the features below the logits. With the non-saturating loss D(x) = Z / (Z + 1), Z = sum_k exp(l_k), the
     critic's loss is the paper's. (Salimans et al. 2016, arXiv 1606.03498, sections 3.1 and 5, with the halves of its
-    released code.) Protocols: Samples, Decodes, Classifies, Criticises, Game. Deviation: z is normal.
+    released code.) Protocols: Samples, Generates, Classifies, Criticises, Game. Deviation: z is normal.
 
     Labelled examples are those of ``data.labelled``; where all labels are known, the batch itself. With
     ``unsupervised=0`` the classifier learns from labels alone: the baseline.
@@ -127,9 +127,13 @@ class SemiSupervisedGAN(nn.Module):
         """The logit of being real of data-space examples, (B,)."""
         return self.critic(to_signed(x, self.spec.levels))
 
+    def generate(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Scaled examples, (B, *spec.shape)."""
+        return self.generator(z)
+
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The data-space example of each latent, (B, Z) to (B, *spec.shape)."""
-        return from_signed(self.generator(z), self.spec.levels)
+        return from_signed(self.generate(z, y), self.spec.levels)
 
     @torch.no_grad()
     def sample(self, noise: Noise, y: Tensor | None = None, temperature: float = 1.0) -> Tensor:

@@ -75,8 +75,8 @@ class UnrolledGAN(GAN):
         """As the GAN's, but the generator meets the critic of K updates later."""
         if player != "generator" or not self.unroll:
             return super().turn(player, batch, loss, penalty)
-        real, given = to_signed(batch["x"], self.spec.levels), self.given(batch.get("y"))
-        fake = self.generate(torch.randn(len(real), self.latent, device=real.device), given)
+        real, y = to_signed(batch["x"], self.spec.levels), batch.get("y")
+        fake, given = self.generate(torch.randn(len(real), self.latent, device=real.device), y), self.given(y)
         value = self.foreseen(real, fake, loss, given).against(fake, loss, real, given)
         return value, {"generator": value.detach()}
 
