@@ -54,7 +54,7 @@ genlab eval ckpt=FILE                            a checkpoint alone will do
   ckpt=best|last|all|FILE             of a run: best unless you say otherwise; all: a row for each that is kept
   metrics=bpd,fid_digits              these alone; else all that the model and the data allow
   data=X             another data set than the run's own, of the same kind and shape
-  samples=PLACE      score a folder of images or an .npz that genlab did not make, by data=X or beside runs
+  samples=PLACE[,PLACE ...]           of other origin: folders of images, .npz files, globs; by data=X or beside runs
   real=train,test    real examples in the place of generated ones, as a control; else train, or none
   --force            measure again what has been measured
   --config-dir DIR   search DIR for metrics and extractors of your own, too

@@ -12,7 +12,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from genlab.models.gan.layers import activation as build_activation
-from genlab.models.gan.layers import halvings, initialise, normalise
+from genlab.models.gan.layers import halvings, handed_on, initialise, normalise
 from genlab.spec import Spec
 
 
@@ -110,3 +110,7 @@ class Discriminator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B,)."""
         return self.layers(x).squeeze(1)
+
+    def features(self, x: Tensor) -> Tensor:
+        """What its convolutions see, each map max-pooled to 4x4: (B, C, H, W) to (B, D)."""
+        return handed_on(self.layers[:-2], x)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from genlab.errors import GenlabError
 from genlab.models.base import AdversarialLoss, Batch
 from genlab.noise import Noise
 from genlab.penalties.base import Penalty
@@ -89,6 +90,13 @@ class GAN(nn.Module):
     def criticise(self, x: Tensor) -> Tensor:
         """The discriminator's values of data-space examples, (B,)."""
         return self.discriminator(to_signed(x, self.spec.levels))
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the discriminator's hidden layers see in data-space examples, (B, D)."""
+        see = getattr(self.discriminator, "features", None)
+        if see is None:
+            raise GenlabError(f"{type(self.discriminator).__name__} has no method features(x), (B, D)")
+        return see(to_signed(x, self.spec.levels))
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The data-space example of each latent, (B, Z) to (B, *spec.shape)."""

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from genlab.models.gan.layers import Maxout, activation, normalise
+from genlab.models.gan.layers import Maxout, activation, handed_on, normalise
 from genlab.spec import Spec
 
 
@@ -85,3 +85,7 @@ class Discriminator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, *spec.shape) to (B,)."""
         return self.layers(x.flatten(1)).squeeze(1)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Its hidden units: (B, *spec.shape) to (B, depth * width)."""
+        return handed_on(self.layers[:-1], x.flatten(1))

@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor, nn, tanh
 from torch.nn.functional import avg_pool2d, interpolate, relu
 
-from genlab.models.gan.layers import halvings, initialise, normalise, scaled_uniform
+from genlab.models.gan.layers import halvings, initialise, normalise, scaled_uniform, side_by_side
 from genlab.spec import Spec
 
 
@@ -103,6 +103,14 @@ class Discriminator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B,)."""
         return self.linear(relu(self.blocks(x)).mean((2, 3))).squeeze(1)
+
+    def features(self, x: Tensor) -> Tensor:
+        """What its blocks hand on, each map behind a ReLU and max-pooled to 4x4: (B, C, H, W) to (B, D)."""
+        maps = []
+        for block in self.blocks:
+            x = block(x)
+            maps.append(relu(x))
+        return side_by_side(maps)
 
 
 def initialise_residual(net: nn.Module) -> None:
