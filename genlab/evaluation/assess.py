@@ -53,7 +53,8 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
         places = subject.places(options.get("samples"))
         for place in places:
             try:
-                rows.append(of_samples(place, options, sets, device))
+                told = "samples" if place == places[0] else ""  # what is left out is the same of all
+                rows.append(of_samples(place, options, sets, device, told))
             except GenlabError as error:
                 if len(asked) + len(places) == 1:
                     raise
@@ -98,14 +99,16 @@ def of_checkpoint(one: Asked, options: Mapping[str, Any], device: torch.device) 
     return row_of(made, data, name, options, device, told=one.run.path.name if one.run else title), data
 
 
-def of_samples(place: str, options: Mapping[str, Any], sets: dict[str, tuple[Data, str]], device: torch.device) -> Row:
+def of_samples(
+    place: str, options: Mapping[str, Any], sets: dict[str, tuple[Data, str]], device: torch.device, told: str
+) -> Row:
     """The figures of examples that genlab did not make, by ``data`` or the data of the runs named beside them."""
     if not sets:
         data, name = subject.data_of({}, options)
         prepared(data)
         sets[repr(data)] = data, name
     data, name = next(iter(sets.values()))
-    return row_of(subject.of_files(place, data.spec, int(options["batch"])), data, name, options, device, told=place)
+    return row_of(subject.of_files(place, data.spec, int(options["batch"])), data, name, options, device, told)
 
 
 def control(data: Data, name: str, split: str, options: Mapping[str, Any], device: torch.device) -> Row:
