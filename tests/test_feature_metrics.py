@@ -296,6 +296,18 @@ def test_wrong_class_frequencies_lower_the_mode_score_by_the_training_classes_on
     assert values(ModeScore, train, uneven)["class_kl"] > 0.3
 
 
+@pytest.mark.parametrize("counts", [[110] * 10, [19 * (k + 1) for k in range(10)], [500, 500] + [1] * 8])
+def test_the_divergence_of_classes_is_that_of_their_frequencies(counts):
+    """By a classifier that is sure: KL(p_train || p_gen), and the score turned around is the printed one by so much."""
+    q = np.array(counts) / sum(counts)
+    classes = torch.arange(10)
+    found = values(ModeScore, sure(classes.repeat_interleave(torch.tensor(counts)), gap=60), sure(classes, gap=60))
+    forward, reverse = float((q * np.log(10 * q)).sum()), float(-np.log(10 * q).mean())
+    assert found["class_kl"] == pytest.approx(reverse, abs=1e-9)
+    assert found["mode_score"] == pytest.approx(10 * math.exp(-forward), rel=1e-9)
+    assert found["mode_score_train"] == pytest.approx(10 * math.exp(-reverse), rel=1e-9)
+
+
 def test_a_class_that_underflows_has_a_finite_divergence():
     only, even = sure(torch.zeros(50, dtype=torch.long), gap=1e4), sure(torch.arange(50) % 2, gap=1e4)
     found = values(ModeScore, only, even)
