@@ -39,7 +39,7 @@ genlab sample ckpt=FILE                          a checkpoint alone will do
 
   ckpt=best|last|FILE                 of a run: best unless you say otherwise
   task=grid|interpolate|traverse|arithmetic|inpaint|reconstruct|neighbours|latents|manifold|posterior|density|warp|critic
-                     where the model can; path= and ends= are of interpolate, terms=8-3+5 of arithmetic, mask= of inpaint
+                     where the model can; path=, ends= are of interpolate, terms=8-3+5 of arithmetic, mask= of inpaint
   y=3                class of the samples, where the model is conditional (model=realnvp model.conditional=true)
   out=FOLDER                          for the picture and the numbers; the run's own samples/ unless you say otherwise
   plugins=[mine]     admits classes of your package, as in training
@@ -55,7 +55,7 @@ genlab eval ckpt=FILE                            a checkpoint alone will do
   ckpt=best|last|all|FILE             of a run: best unless you say otherwise; all: a row for each that is kept
   metrics=bpd,fid_digits              these alone; else all that the model and the data allow
   data=X             another data set than the run's own, of the same kind and shape
-  samples=PLACE      score a folder of images or an .npz that genlab did not make, by data=X or beside runs
+  samples=PLACE[,PLACE ...]           of other origin: folders of images, .npz files, globs; by data=X or beside runs
   real=train,test    real examples in the place of generated ones, as a control; else train, or none
   --force            measure again what has been measured
   --config-dir DIR   search DIR for metrics and extractors of your own, too

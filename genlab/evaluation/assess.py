@@ -27,7 +27,10 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
 
     Raises:
         GenlabError: the only one cannot be measured.
+        ConfigError: examples from elsewhere are given, and no data to measure them by.
     """
+    if options.get("samples") and not (asked or options.get("data")):
+        raise ConfigError("data", None, "samples= are measured by a data set: data=cifar10")
     rows: list[Row] = []
     sets: dict[str, tuple[Data, str]] = {}
     beside: dict[str, list[Asked]] = {}
@@ -47,8 +50,16 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
             beside.setdefault(repr(data), []).append(one)
             if one.run is not None and one.row is None:
                 wrong += not kept(one.run, partial(results.keep, one.run, one.key, row))
-        if options.get("samples"):
-            rows.append(of_samples(str(options["samples"]), options, sets, device))
+        places = subject.places(options.get("samples"))
+        for place in places:
+            try:
+                told = "samples" if place == places[0] else ""  # what is left out is the same of all
+                rows.append(of_samples(place, options, sets, device, told))
+            except GenlabError as error:
+                if len(asked) + len(places) == 1:
+                    raise
+                say(f"error: {error}")
+                wrong += 1
         for key, (data, name) in sets.items() if controls else ():
             real = [control(data, name, split, options, device) for split in controls]
             rows += real
@@ -88,16 +99,16 @@ def of_checkpoint(one: Asked, options: Mapping[str, Any], device: torch.device) 
     return row_of(made, data, name, options, device, told=one.run.path.name if one.run else title), data
 
 
-def of_samples(place: str, options: Mapping[str, Any], sets: dict[str, tuple[Data, str]], device: torch.device) -> Row:
+def of_samples(
+    place: str, options: Mapping[str, Any], sets: dict[str, tuple[Data, str]], device: torch.device, told: str
+) -> Row:
     """The figures of examples that genlab did not make, by ``data`` or the data of the runs named beside them."""
     if not sets:
-        if not options.get("data"):
-            raise ConfigError("data", None, "samples= are measured by a data set: data=cifar10")
         data, name = subject.data_of({}, options)
         prepared(data)
         sets[repr(data)] = data, name
     data, name = next(iter(sets.values()))
-    return row_of(subject.of_files(place, data.spec, int(options["batch"])), data, name, options, device, told=place)
+    return row_of(subject.of_files(place, data.spec, int(options["batch"])), data, name, options, device, told)
 
 
 def control(data: Data, name: str, split: str, options: Mapping[str, Any], device: torch.device) -> Row:

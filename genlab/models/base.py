@@ -121,6 +121,17 @@ class Classifies(Protocol):
 
 
 @runtime_checkable
+class Featurises(Protocol):
+    def features(self, x: Tensor) -> Tensor:
+        """What a critic's hidden layers see in data-space examples, (B, D), D as the critic has it.
+
+        Raises:
+            GenlabError: its net does not say what its layers see.
+        """
+        ...
+
+
+@runtime_checkable
 class Translates(Protocol):
     def translate(self, x: Tensor, to: str) -> Tensor:
         """Each example carried over to the domain ``to``, (B, *spec.shape)."""

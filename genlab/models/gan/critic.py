@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genlab.errors import GenlabError
 from genlab.models.base import AdversarialLoss
 from genlab.penalties.base import Penalty
 
@@ -89,6 +90,18 @@ class Critic(nn.Module):
         on_real, on_fake = self.rate(real, fake, given)
         both = getattr(loss, "both", None)
         return both(on_real, on_fake) if both else loss.critic(on_fake, on_real, *self._examples(loss, fake, real))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """What the hidden layers of the net see in examples, (B, D).
+
+        Raises:
+            GenlabError: the net does not say, or rates packs.
+        """
+        see = getattr(self.net, "hidden", None)
+        if see is None or self.pack > 1:
+            why = "rates packs of examples" if see else "has no method hidden(x), (B, D)"
+            raise GenlabError(f"{type(self.net).__name__} {why}")
+        return see(x)
 
     def penalise(self, penalty: Penalty, real: Seen, fake: Seen, given: Tensor | None = None) -> Tensor | None:
         """The penalty's term."""

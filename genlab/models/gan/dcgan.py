@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from genlab.models.gan.layers import Conditioned, Head, attended, halvings, initialise, normalise, pieces
+from genlab.models.gan.layers import Conditioned, Head, attended, halvings, handed_on, initialise, normalise, pieces
 from genlab.models.gan.layers import activation as build_activation
 from genlab.nn.attention import SelfAttention
 from genlab.spec import Spec
@@ -138,3 +138,7 @@ class Discriminator(nn.Module):
     def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         """(B, C, H, W) and (B, K) to (B,), or (B, outputs)."""
         return self.head(self.features(x), given)
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """What its convolutions see, each map max-pooled to 4x4: (B, C, H, W) to (B, D)."""
+        return handed_on(self.layers[:-1], x)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from genlab.errors import GenlabError
 from genlab.models.base import AdversarialLoss, Batch
 from genlab.models.conditions import as_conditions, conditions
 from genlab.models.gan.critic import Critic
@@ -81,6 +82,12 @@ class GAN(nn.Module):
         given, pack = self.given(y), self.critic.pack
         x = to_signed(x, self.spec.levels).repeat_interleave(pack, 0)
         return self.critic(x, None if given is None else given.repeat_interleave(pack, 0))
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the critic's hidden layers see in data-space examples, (B, D)."""
+        if self.conditional:
+            raise GenlabError("a conditional critic sees labels beside examples")
+        return self.critic.hidden(to_signed(x, self.spec.levels))
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The data-space example of each latent, (B, Z) to (B, *spec.shape)."""

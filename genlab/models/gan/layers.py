@@ -1,9 +1,11 @@
 """What the nets of the GANs share: heads, sizes from a spec, maxout, normalisations, the papers' first weights."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_max_pool2d
 
 from genlab.errors import ConfigError, nearest
 from genlab.models.gan.minibatch import MinibatchDiscrimination
@@ -131,6 +133,31 @@ def normalise(norm: str | None, features: int, *, flat: bool = False, given: int
         "no such normalisation; there are batch, layer, conditional, null",
         nearest(norm, ("batch", "layer", "conditional")),
     )
+
+
+def handed_on(layers: nn.Module, x: Tensor) -> Tensor:
+    """What each layer with weights in a sequence hands on to the next, activation and all, side by side: (B, D)."""
+    seen: list[Tensor] = []
+    for layer in layers.children():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            seen.append(x)
+        x = layer(x)
+    return side_by_side([*seen[1:], x])  # the first layer is handed the example itself
+
+
+def side_by_side(maps: Iterable[Tensor]) -> Tensor:
+    """Maps (B, C, H, W) max-pooled to 4x4 where they are larger, then all flattened and joined, (B, D).
+
+    (Radford et al. 2016, arXiv 1511.06434, section 5.1)
+    """
+    return torch.cat([coarse(found).flatten(1) for found in maps], 1)
+
+
+def coarse(found: Tensor, side: int = 4) -> Tensor:
+    """A map max-pooled to at most ``side`` positions a side; vectors as they are."""
+    if found.ndim < 4:
+        return found
+    return adaptive_max_pool2d(found, (min(side, found.shape[2]), min(side, found.shape[3])))
 
 
 def halvings(spec: Spec, net: str) -> int:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from genlab.models.gan.layers import Conditioned, Head, activation, normalise
+from genlab.models.gan.layers import Conditioned, Head, activation, handed_on, normalise
 from genlab.spec import Spec
 
 
@@ -106,3 +106,7 @@ class Discriminator(nn.Module):
     def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         """(B, *spec.shape) and (B, K) to (B,), or (B, outputs)."""
         return self.head(self.features(x, given))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """Its hidden units: (B, *spec.shape) to (B, depth * width)."""
+        return handed_on(self.layers, x.flatten(1))

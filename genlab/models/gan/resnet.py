@@ -11,7 +11,16 @@ from torch import Tensor, nn, tanh
 from torch.nn.functional import avg_pool2d, interpolate, relu
 
 from genlab.errors import ConfigError
-from genlab.models.gan.layers import Conditioned, Head, attended, halvings, initialise, normalise, scaled_uniform
+from genlab.models.gan.layers import (
+    Conditioned,
+    Head,
+    attended,
+    halvings,
+    initialise,
+    normalise,
+    scaled_uniform,
+    side_by_side,
+)
 from genlab.nn.attention import SelfAttention
 from genlab.spec import Spec
 
@@ -165,6 +174,14 @@ class Discriminator(nn.Module):
     def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         """(B, C, H, W) and (B, K) to (B,), or (B, outputs)."""
         return self.head(self.features(x), given)
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """What its blocks hand on, each map behind a ReLU and max-pooled to 4x4: (B, C, H, W) to (B, D)."""
+        maps = []
+        for block in self.blocks:
+            x = block(x)
+            maps.append(relu(x))
+        return side_by_side(maps)
 
 
 def initialise_residual(net: nn.Module) -> None:
