@@ -14,6 +14,7 @@ from genlab.metrics.base import Figure
 
 FORMATS = ("rich", "csv", "markdown", "latex", "html")
 NOTHING = "-"
+HUGE = 1e12  # figures from here on are written with an exponent
 WIDE = 8  # figures that a terminal shows side by side
 
 
@@ -43,25 +44,32 @@ class Table(NamedTuple):
 def written(figure: Figure) -> str:
     """``<= 1.912 ± 0.013``: decimals as many as the error's two leading digits, or three."""
     spread = figure.stderr
+    if abs(figure.value) >= HUGE:
+        return f"{figure.mark} {figure.value:.3e}".lstrip()
     decimals = 3 if not spread else min(6, max(0, 1 - math.floor(math.log10(spread))))
     value = f"{figure.value:.{decimals}f}" + ("" if spread is None else f" ± {spread:.{decimals}f}")
     return f"{figure.mark} {value}".lstrip()
 
 
 def caption(figures: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
-    """Protocols in words, one line for each, after the figures and the models that share it.
+    """Protocols in words, one line for each, after the figures and the models that share it; those that differ in the
+    steps of training alone are one line, with all the steps.
 
     Args:
         figures: title of the figure, name of the model, protocol.
     """
-    sharing: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+    sharing: dict[str, tuple[dict[str, None], dict[str, None], dict[str, None]]] = {}
     for title, model, protocol in figures:
-        titles, models = sharing.setdefault(json.dumps(protocol), ({}, {}))
+        key = json.dumps({name: "..." if name == "step" else value for name, value in protocol.items()})
+        titles, models, steps = sharing.setdefault(key, ({}, {}, {}))
         titles[title], models[model] = None, None
+        steps |= dict.fromkeys(str(protocol.get("step", "")).split(", "))
     return [
         f"{', '.join(titles)} of {', '.join(models)}: "
-        + ", ".join(f"{key} {value}" for key, value in json.loads(protocol).items())
-        for protocol, (titles, models) in sharing.items()
+        + ", ".join(
+            f"{key} {', '.join(steps) if key == 'step' else value}" for key, value in json.loads(protocol).items()
+        )
+        for protocol, (titles, models, steps) in sharing.items()
     ]
 
 

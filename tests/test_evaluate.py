@@ -135,7 +135,7 @@ def test_samples_from_elsewhere_are_scored(tmp_path, capsys):
 @pytest.mark.parametrize(
     "name, content, said",
     [
-        ("a.npz", {"samples": np.zeros((3, 1, 9, 9), np.uint8)}, "examples of shape"),
+        ("a.npz", {"samples": np.zeros((3, 1, 9, 9), np.uint8)}, "of shape"),
         ("a.npz", {"samples": np.zeros((3, 1, 8, 8), np.float32)}, "float32"),
         ("a.npz", {"samples": np.full((3, 1, 8, 8), 17, np.uint8)}, "up to 17"),
         ("a.npz", {"other": np.zeros(3)}, "an array 'samples'"),
@@ -210,7 +210,7 @@ def test_what_does_not_apply_is_left_out_with_the_reason(tmp_path, capsys):
     assert "no nats, bpd, negative_elbo, ess: GAN is no Density or Bound" in printed.err
     marks = {name: figure["mark"] for name, figure in rows[1]["metrics"].items()}
     assert {"nats": "=", "integral": "~"}.items() <= marks.items() and "fid_digits" not in marks
-    assert "no is: extractor=raw has no classes" in printed.err
+    assert "no is, mode_score, mode_score_train, class_kl: extractor=raw has no classes" in printed.err
 
 
 def test_a_checkpoint_alone_will_do(tmp_path, capsys):
