@@ -52,24 +52,27 @@ def written(figure: Figure) -> str:
 
 
 def caption(figures: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
-    """Protocols in words, one line for each, after the figures and the models that share it; those that differ in the
-    steps of training alone are one line, with all the steps.
+    """Protocols in words, one line for each, after the figures and the models that share it; those of the same figures
+    that differ in the step of training alone are one line, with all the steps.
 
     Args:
         figures: title of the figure, name of the model, protocol.
     """
-    sharing: dict[str, tuple[dict[str, None], dict[str, None], dict[str, None]]] = {}
+    sharing: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for title, model, protocol in figures:
-        key = json.dumps({name: "..." if name == "step" else value for name, value in protocol.items()})
-        titles, models, steps = sharing.setdefault(key, ({}, {}, {}))
+        titles, models = sharing.setdefault(json.dumps(protocol), ({}, {}))
         titles[title], models[model] = None, None
-        steps |= dict.fromkeys(str(protocol.get("step", "")).split(", "))
+    lines: dict[tuple[str, str], tuple[dict[str, None], list[str]]] = {}
+    for text, (titles, models) in sharing.items():
+        protocol = json.loads(text)
+        rest = json.dumps({key: "" if key == "step" else value for key, value in protocol.items()})
+        together, steps = lines.setdefault((", ".join(titles), rest), ({}, []))
+        together |= models
+        steps.append(str(protocol.get("step")))
     return [
-        f"{', '.join(titles)} of {', '.join(models)}: "
-        + ", ".join(
-            f"{key} {', '.join(steps) if key == 'step' else value}" for key, value in json.loads(protocol).items()
-        )
-        for protocol, (titles, models, steps) in sharing.items()
+        f"{titles} of {', '.join(models)}: "
+        + ", ".join(f"{key} {', '.join(steps) if key == 'step' else value}" for key, value in json.loads(rest).items())
+        for (titles, rest), (models, steps) in lines.items()
     ]
 
 

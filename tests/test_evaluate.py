@@ -1,6 +1,7 @@
 """Evaluation of run folders, and the report on them."""
 
 import csv
+import importlib
 import io
 import json
 import math
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,16 +21,20 @@ import torch
 import yaml
 from PIL import Image
 from runs import DIGITS, FLOW, GAN, MOONS, make_run
+from safetensors.torch import load_file, save_file
 
 from genlab import checkpoint, config, evaluate, report, tables
 from genlab.build import build
-from genlab.data.base import SPLITS
+from genlab.data.base import SPLITS, Examples
 from genlab.errors import ConfigError, ConfigErrors, DataError, GenlabError
 from genlab.evaluation import results
+from genlab.evaluation.measure import content, seen
 from genlab.evaluation.subject import of_files
-from genlab.extractors.base import WEIGHTS
+from genlab.extractors.base import WEIGHTS, Shared
 from genlab.extractors.digits import Digits
+from genlab.extractors.module import Module
 from genlab.metrics.base import Figure
+from genlab.presets import conf_folder
 from genlab.run import Run
 from genlab.spec import Spec
 
@@ -348,6 +354,74 @@ def test_features_of_real_examples_are_kept(tmp_path, capsys, monkeypatch):
     assert [path.name for path in (tmp_path / "root" / "cache").iterdir()] == [kept.name]
 
 
+def test_kept_features_are_of_these_examples_seen_in_this_way_and_no_others(tmp_path, monkeypatch):
+    """What is kept for one is never taken for another: of other levels, shape, type or value, weights, net or size."""
+    monkeypatch.setenv("GENLAB_DATA", str(tmp_path))
+    x = torch.randint(0, 2, (20, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    changed = x.clone()
+    changed[-1, 0, 0, 0] ^= 1
+    binary, many, wide = (
+        Spec("image", shape, levels) for shape, levels in (((1, 8, 8), 2), ((1, 8, 8), 17), ((1, 4, 16), 2))
+    )
+    state = load_file(WEIGHTS / "digits.safetensors")
+    save_file({**state, "embed.bias": state["embed.bias"] + 1}, tmp_path / "other.safetensors")
+
+    def flat(spec, size):
+        return Module(spec, torch.nn.Flatten(), size=size)
+
+    def digits(spec, weights=None):
+        return Digits(replace(spec, classes=tuple("0123456789")), weights)
+
+    other = str(tmp_path / "other.safetensors")
+    cases = [
+        (digits(binary), x, binary), (digits(many), x, many), (digits(wide), x.view(20, 1, 4, 16), wide),
+        (digits(binary), changed, binary), (digits(binary), x[:10], binary), (digits(binary, other), x, binary),
+        (flat(binary, None), x, binary), (flat(many, None), x, many), (flat(binary, 4), x, binary),
+        (flat(wide, None), x.view(20, 1, 4, 16), wide), (flat(wide, 4), x.view(20, 1, 4, 16), wide),
+    ]  # fmt: skip
+    for extractor, images, spec in [*cases, *cases]:
+        examples = Examples(images)
+        found = seen(Shared(extractor), examples, content(examples, spec), None, 7, torch.device("cpu"))
+        torch.testing.assert_close(found, torch.cat(extractor(images), 1), atol=1e-5, rtol=1e-5)
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == len(cases)
+
+
+def test_the_code_of_a_module_is_part_of_its_hash(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    hashes = []
+    for factor in (1, 2, 1):
+        forward = f"    def forward(self, x):\n        return {factor} * x.flatten(1)\n"
+        (tmp_path / "own_net.py").write_text(f"from torch import nn\nclass Net(nn.Module):\n{forward}")
+        sys.modules.pop("own_net", None)
+        importlib.invalidate_caches()
+        hashes.append(Module(Spec("image", (1, 8, 8), 17), importlib.import_module("own_net").Net()).hash)
+    assert hashes[0] == hashes[2] != hashes[1]
+
+
+def test_every_figure_has_its_whole_protocol_and_the_caption_says_it(tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    assert evaluate.main(compose(f"run={run.path}", "k=2", "n=70", "real=none")) == 0
+    caption = capsys.readouterr().out
+    entries = {entry["name"]: entry["protocol"] for entry in run.metrics["figures"]}
+    assert {"nats", "bpd", "fid_digits", "is_digits", "kid_digits", "support_digits", "latent_kl"} <= set(entries)
+    for name, protocol in entries.items():
+        assert {"data", "checkpoint", "step", "weights"} <= set(protocol)
+        assert all(f"{key} {value}" in caption for key, value in protocol.items())
+        if name.endswith("_digits"):
+            assert protocol["extractor"].startswith("digits:") and len(protocol["extractor"]) == len("digits:") + 12
+            assert {
+                "resize": "none",
+                "rounding": "to 17 levels",
+                "n generated": 70,
+                "seeds": "0-69",
+            }.items() <= protocol.items()
+        if "split" in protocol:
+            assert len(protocol["split hash"].split(", ")) == len(protocol["split"].split(", "))
+            assert {"n", "n real", "n train"} & set(protocol)
+    assert {"splits": 1, "split seed": 2020}.items() <= entries["is_digits"].items()
+    assert entries["bpd"]["seed"] == 0 and entries["fid_digits"]["n real"] == 40
+
+
 def test_only_the_figures_asked_for_are_there(tmp_path, capsys):
     run = make_run(tmp_path / "run")
     for asked, names in (
@@ -470,10 +544,10 @@ def test_damaged_weights_of_the_package_cost_only_the_figures_that_need_them(tmp
     (tmp_path / "SHA256SUMS").write_bytes(sums)
     flipped = bytearray(whole)
     flipped[-1000] ^= 1  # a digit of one weight: the file is well formed
-    for content, said in ((whole[:1000], "damaged"), (flipped, "damaged, expected sha256:"), (None, "No such file")):
+    for spoilt, said in ((whole[:1000], "damaged"), (flipped, "damaged, expected sha256:"), (None, "No such file")):
         (tmp_path / "digits.safetensors").unlink(missing_ok=True)
-        if content is not None:
-            (tmp_path / "digits.safetensors").write_bytes(content)
+        if spoilt is not None:
+            (tmp_path / "digits.safetensors").write_bytes(spoilt)
         words = [f"run={run.path}", "metrics=[bpd,fid]", "k=2", "n=70", "real=none", "force=true"]
         assert evaluate.main(compose(*words), True) == 0
         printed = capsys.readouterr()
@@ -621,11 +695,69 @@ def test_a_report_averages_over_seeds(tmp_path):
     assert figure.value == pytest.approx(3) and figure.stderr == pytest.approx(math.sqrt(7))
 
 
-@pytest.mark.parametrize("other", [{"n": 20}, {"k": 6}, {"extractor": "x"}, {"checkpoint": "last"}, {"data": "y"}])
-def test_a_report_never_averages_unlike_protocols(tmp_path, other):
-    runs = [planted(tmp_path / "a", [bpd(1.0)], 0), planted(tmp_path / "b", [bpd(2.0, **other)], 1)]
+UNLIKE = {
+    "data": "y", "checkpoint": "last", "weights": "as trained", "n": 20, "n generated": 20, "n real": 20, "k": 6,
+    "extractor": "digits:0", "resize": "other", "rounding": "other", "splits": 5, "split seed": 1, "split": "val",
+    "split hash": "0", "seeds": "1-9", "seed": 1, "batch": 128,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", UNLIKE)
+def test_a_report_never_averages_unlike_protocols(tmp_path, key):
+    runs = [planted(tmp_path / "a", [bpd(1.0)], 0), planted(tmp_path / "b", [bpd(2.0, **{key: UNLIKE[key]})], 1)]
     values = sorted(figure.value for _, row in report.tabulate(runs).rows for figure in row.values())
     assert values == [1.0, 2.0]
+
+
+def test_steps_are_averaged_over_only_where_validation_chose_them(tmp_path):
+    """A seed's best step is a result; the last step is how long it was trained."""
+    best = [planted(tmp_path / f"a{i}", [bpd(i, step=i)], i) for i in (1, 2)]
+    last = [planted(tmp_path / f"b{i}", [bpd(i, step=i, checkpoint="last")], i, model="gan") for i in (1, 2)]
+    table = report.tabulate([*best, *last])
+    assert sorted(figure.value for _, row in table.rows for figure in row.values()) == [1.0, 1.5, 2.0]
+    assert any("step 1, 2," in line for line in table.caption) and any(
+        line.endswith("step 2") for line in table.caption
+    )
+
+
+def test_a_report_refuses_to_average_what_was_measured_in_two_ways(tmp_path, capsys):
+    def cells_of(*words):
+        """Of two seeds, the first measured by the first words: how many runs each figure of the table is of."""
+        for run, one in zip(runs, words, strict=True):
+            if run is runs[0] and one == before[-1]:
+                continue
+            (run.path / "metrics.json").unlink(missing_ok=True)
+            measured(capsys, f"run={run.path}", "real=none", *one)
+        before.append(words[0])
+        shown = [figure for _, row in report.tabulate(runs).rows for figure in row.values()]
+        return sorted(figure.protocol.get("runs", 1) for figure in shown)
+
+    before, runs = [[]], [make_run(tmp_path / f"{seed}") for seed in (0, 1)]
+    (runs[1].path / "config.yaml").write_text((runs[0].path / "config.yaml").read_text().replace("seed: 0", "seed: 1"))
+    state = load_file(WEIGHTS / "digits.safetensors")
+    save_file({**state, "classify.bias": state["classify.bias"] + 1e-3}, tmp_path / "other.safetensors")
+    (tmp_path / "mine" / "metric").mkdir(parents=True)
+    preset = (conf_folder() / "metric" / "inception_score.yaml").read_text()
+    (tmp_path / "mine" / "metric" / "inception_score.yaml").write_text(
+        preset.replace("splits: 10", "splits: 10\nseed: 7")
+    )
+    fid, flat = ["metrics=fid"], ["metrics=fid", "extractor=module", "++extractor.net._target_=torch.nn.Flatten"]
+    assert cells_of(fid, fid) == [2]
+    assert cells_of(fid, [*fid, "split=val"]) == [1, 1]
+    assert cells_of(fid, [*fid, "data=digits", "++data.limit=30"]) == [1, 1]
+    assert cells_of(fid, [*fid, "extractor=digits", f"extractor.weights={tmp_path / 'other.safetensors'}"]) == [1, 1]
+    assert cells_of([*flat, "extractor.size=4"], [*flat, "extractor.size=2"]) == [1, 1]
+    assert cells_of(["metrics=bpd", "k=2"], ["metrics=bpd", "k=2", "seed=1"]) == [1, 1]
+    assert cells_of(["metrics=is"], ["metrics=is", f"config_dir=[{tmp_path / 'mine'}]"]) == [1, 1]
+    last = runs[1].checkpoints / "last.ckpt"
+    whole = checkpoint.read(last)
+    weights = {key.removeprefix("model."): value for key, value in whole["state_dict"].items()}
+    for changed in ({"genlab": whole["genlab"] | {"step": 8}}, {"average": weights}):
+        checkpoint.write(last, whole | changed)
+        assert cells_of(fid, fid) == [1, 1]
+    checkpoint.write(runs[1].checkpoints / "best.ckpt", whole)
+    checkpoint.write(last, whole)
+    assert cells_of(fid, fid) == [1, 1] and cells_of(fid, [*fid, "ckpt=last"]) == [2]
 
 
 @pytest.mark.parametrize("other, columns", [({"n": 20}, ["bpd", "bpd (b)"]), ({"k": 6}, ["bpd"])])
