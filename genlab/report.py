@@ -120,12 +120,19 @@ def repetitions(figures: list[tuple[str, Figure]]) -> dict[str, list[tuple[str, 
     """Figures of one name and one protocol together, by checkpoint; ``{"": []}`` where there is none."""
     together: dict[tuple[str, str], list[Figure]] = {}
     for name, figure in figures:
-        together.setdefault((name, json.dumps(figure.protocol, sort_keys=True)), []).append(figure)
+        together.setdefault((name, averaged(figure.protocol)), []).append(figure)
     by_checkpoint: dict[str, list[tuple[str, list[Figure]]]] = {}
     for (name, _), repeated in together.items():
         checkpoint = str(repeated[0].protocol.get("checkpoint", ""))
         by_checkpoint.setdefault(checkpoint, []).append((name, repeated))
     return by_checkpoint or {"": []}
+
+
+def averaged(protocol: Mapping[str, Any]) -> str:
+    """What figures share that a mean is taken of: all of their protocols, but for the step that validation found
+    best, which is a result and no choice."""
+    free = ("step",) if protocol.get("checkpoint") == "best" else ()
+    return json.dumps({key: value for key, value in protocol.items() if key not in free}, sort_keys=True)
 
 
 def letter(number: int) -> str:
@@ -167,7 +174,10 @@ def average(figures: list[Figure]) -> Figure:
         return figures[0]
     mean = sum(figure.value for figure in figures) / len(figures)
     spread = math.sqrt(sum((figure.value - mean) ** 2 for figure in figures) / (len(figures) - 1))
-    return Figure(mean, figures[0].mark, spread, figures[0].protocol | {"runs": len(figures)})
+    protocol = dict(figures[0].protocol) | {"runs": len(figures)}
+    if "step" in protocol:
+        protocol["step"] = ", ".join(map(str, sorted({figure.protocol["step"] for figure in figures})))
+    return Figure(mean, figures[0].mark, spread, protocol)
 
 
 def _chosen(titles: list[str], metrics: Any) -> list[str]:

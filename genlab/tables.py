@@ -14,6 +14,7 @@ from genlab.metrics.base import Figure
 
 FORMATS = ("rich", "csv", "markdown", "latex", "html")
 NOTHING = "-"
+HUGE = 1e12  # figures from here on are written with an exponent
 WIDE = 8  # figures that a terminal shows side by side
 
 
@@ -43,13 +44,16 @@ class Table(NamedTuple):
 def written(figure: Figure) -> str:
     """``<= 1.912 ± 0.013``: decimals as many as the error's two leading digits, or three."""
     spread = figure.stderr
+    if abs(figure.value) >= HUGE:
+        return f"{figure.mark} {figure.value:.3e}".lstrip()
     decimals = 3 if not spread else min(6, max(0, 1 - math.floor(math.log10(spread))))
     value = f"{figure.value:.{decimals}f}" + ("" if spread is None else f" ± {spread:.{decimals}f}")
     return f"{figure.mark} {value}".lstrip()
 
 
 def caption(figures: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
-    """Protocols in words, one line for each, after the figures and the models that share it.
+    """Protocols in words, one line for each, after the figures and the models that share it; those of the same figures
+    that differ in the step of training alone are one line, with all the steps.
 
     Args:
         figures: title of the figure, name of the model, protocol.
@@ -58,10 +62,17 @@ def caption(figures: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
     for title, model, protocol in figures:
         titles, models = sharing.setdefault(json.dumps(protocol), ({}, {}))
         titles[title], models[model] = None, None
+    lines: dict[tuple[str, str], tuple[dict[str, None], list[str]]] = {}
+    for text, (titles, models) in sharing.items():
+        protocol = json.loads(text)
+        rest = json.dumps({key: "" if key == "step" else value for key, value in protocol.items()})
+        together, steps = lines.setdefault((", ".join(titles), rest), ({}, []))
+        together |= models
+        steps.append(str(protocol.get("step")))
     return [
-        f"{', '.join(titles)} of {', '.join(models)}: "
-        + ", ".join(f"{key} {value}" for key, value in json.loads(protocol).items())
-        for protocol, (titles, models) in sharing.items()
+        f"{titles} of {', '.join(models)}: "
+        + ", ".join(f"{key} {', '.join(steps) if key == 'step' else value}" for key, value in json.loads(rest).items())
+        for (titles, rest), (models, steps) in lines.items()
     ]
 
 
