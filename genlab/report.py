@@ -15,7 +15,7 @@ from genlab import tables
 from genlab.errors import ConfigError, nearest
 from genlab.evaluation.results import controls, measured
 from genlab.metrics.base import Figure, comparable
-from genlab.run import Run
+from genlab.run import Run, kept_order
 
 IRRELEVANT = ("seed", "logger", "plugins", "choices")
 """Entries of a config in which runs may differ and yet be repetitions of one experiment."""
@@ -89,7 +89,7 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
     rows: list[tuple[list[str], dict[str, Figure]]] = []
     protocols: list[tuple[str, str, Mapping[str, Any]]] = []
     for found in [*group(runs), *real_groups(runs)]:
-        for checkpoint, repeated in repetitions(found.figures).items():
+        for checkpoint, repeated in sorted(repetitions(found.figures).items(), key=lambda item: kept_order(item[0])):
             cells: dict[str, Figure] = {}
             seen: Counter[tuple[str, str]] = Counter()
             for name, figures in repeated:
@@ -145,7 +145,8 @@ def group(runs: Iterable[Run]) -> list[Group]:
     for (model, data), alternatives in sorted(named.items(), key=lambda item: item[0][::-1]):
         flat = [_flatten(_relevant(repeated[0].config)) for repeated in alternatives]
         keys = sorted({key for one in flat for key in one if any(other.get(key) != one[key] for other in flat)})
-        for repeated, values in zip(alternatives, flat, strict=True):
+        both = zip(alternatives, flat, strict=True)
+        for repeated, values in sorted(both, key=lambda one: [ordered(one[1].get(key)) for key in keys]):
             detail = ", ".join(f"{key}={values.get(key)}" for key in keys[:4]) + (", ..." if len(keys) > 4 else "")
             groups.append(Group(model, data, detail, repeated, [entry for run in repeated for entry in measured(run)]))
     return groups
@@ -167,7 +168,20 @@ def average(figures: list[Figure]) -> Figure:
         return figures[0]
     mean = sum(figure.value for figure in figures) / len(figures)
     spread = math.sqrt(sum((figure.value - mean) ** 2 for figure in figures) / (len(figures) - 1))
-    return Figure(mean, figures[0].mark, spread, figures[0].protocol | {"runs": len(figures)})
+    return Figure(mean, common_mark(figures), spread, figures[0].protocol | {"runs": len(figures)})
+
+
+def common_mark(figures: list[Figure]) -> str:
+    """The mark of a mean: a bound where one of them is, unless others are bounds of the other side."""
+    marks = {figure.mark for figure in figures}
+    bounds = marks & {"<=", ">="}
+    return next(iter(bounds if len(bounds) == 1 else marks)) if len(bounds or marks) == 1 else "~"
+
+
+def ordered(value: Any) -> tuple[bool, float, str]:
+    """For sorting: numbers by size, then all else by its text."""
+    number = isinstance(value, int | float)
+    return not number, float(value) if number else 0.0, str(value)
 
 
 def _chosen(titles: list[str], metrics: Any) -> list[str]:

@@ -19,7 +19,7 @@ from genlab.metrics.base import Figure
 from genlab.presets import conf_folder
 from genlab.run import Run
 
-REMEMBERED = 20  # evaluations of one run, the latest
+REMEMBERED = 100  # evaluations of one run, the latest
 NO_MATTER = ("run", "ckpt", "device", "devices", "plugins", "force")
 """Options that change no figure, or that the digest knows by what they lead to."""
 
