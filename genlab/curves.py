@@ -199,9 +199,7 @@ def finish(axes: Any, title: str, x: str) -> None:
 def sheet(count: int, size: tuple[float, float] = (3.6, 2.6)) -> tuple[Picture, list[Any]]:
     """A white sheet of so many panels, four in a row."""
     columns, rows = min(count, PANELS), -(-count // PANELS)
-    picture = Picture(
-        figsize=(size[0] * columns, size[1] * rows), dpi=110, facecolor="white", layout="constrained"
-    )
+    picture = Picture(figsize=(size[0] * columns, size[1] * rows), dpi=110, facecolor="white", layout="constrained")
     axes = list(picture.subplots(rows, columns, squeeze=False).flatten())
     for spare in axes[count:]:
         spare.set_axis_off()
