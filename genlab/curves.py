@@ -7,7 +7,9 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,45 +74,62 @@ def apart(protocols: Sequence[str]) -> list[str]:
     return [", ".join(f"{key} {one.get(key)}" for key in keys) for one in entries]
 
 
-def curves(run: Run) -> str:
-    """An SVG of what training logged; an empty text where nothing was."""
-    panels = dict(list(logged(run).items())[:PANELS])
-    if not panels:
-        return ""
+Panel = Callable[[Any], None]
+"""Draws on the axes that it is given."""
+
+
+def of_training(run: Run) -> list[Panel]:
+    """Panels of what training logged."""
+
+    def panel(axes: Any, title: str, series: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+        for number, (name, points) in enumerate(series.items()):
+            steps, values = zip(*points, strict=True)
+            marker = "o" if len(points) == 1 else None
+            axes.plot(steps, values, color=COLOURS[number % len(COLOURS)], label=name, linewidth=1.2, marker=marker)
+        finish(axes, title, "step")
+
+    return [partial(panel, title=title, series=series) for title, series in logged(run).items()]
+
+
+def of_checkpoints(run: Run) -> list[Panel]:
+    """Panels of figures over checkpoints. Real examples that were measured beside the run are a dashed line."""
+    real = {(row.run, name): figure for row in controls(run) for name, figure in row.figures.items()}
+
+    def panel(axes: Any, name: str, alike: Mapping[str, Course]) -> None:
+        for number, (label, course) in enumerate(alike.items()):
+            steps, figures = zip(*course, strict=True)
+            draw(axes, steps, figures, COLOURS[number % len(COLOURS)], label)
+        for (title, of), figure in real.items():
+            if of == name:
+                level(axes, title, figure)
+        mark = next(iter(alike.values()))[0][1].mark
+        finish(axes, f"{name} {mark}" if mark in MARKERS else name, "step")
+
+    return [partial(panel, name=name, alike=alike) for name, alike in courses(run).items()]
+
+
+def as_png(panels: Sequence[Panel], path: Path) -> None:
+    """One picture of all, four in a row."""
     with styled():
         picture, axes = sheet(len(panels))
-        for each, (title, series) in zip(axes, panels.items(), strict=True):
-            for number, (name, points) in enumerate(series.items()):
-                steps, values = zip(*points, strict=True)
-                marker = "o" if len(points) == 1 else None
-                each.plot(steps, values, color=COLOURS[number % len(COLOURS)], label=name, linewidth=1.2, marker=marker)
-            finish(each, title, "step")
-        return as_svg(picture)
-
-
-def over_checkpoints(run: Run, path: Path | None = None) -> str:
-    """A picture of all courses, a panel a figure: an SVG, or where a path is given a PNG there; an empty text, and no
-    file, where there is none. Real examples measured beside the run are a dashed line."""
-    found = courses(run)
-    if not found:
-        return ""
-    real = {(row.run, name): figure for row in controls(run) for name, figure in row.figures.items()}
-    with styled():
-        picture, axes = sheet(len(found))
-        for each, (name, alike) in zip(axes, found.items(), strict=False):
-            for number, (label, course) in enumerate(alike.items()):
-                steps, figures = zip(*course, strict=True)
-                draw(each, steps, figures, COLOURS[number % len(COLOURS)], label)
-            for (title, of), figure in real.items():
-                if of == name:
-                    level(each, title, figure)
-            mark = next(iter(alike.values()))[0][1].mark
-            finish(each, f"{name} {mark}" if mark in MARKERS else name, "step")
-        if path is None:
-            return as_svg(picture)
         FigureCanvasAgg(picture)
+        for panel, each in zip(panels, axes, strict=True):
+            panel(each)
         save(picture, path)
-    return ""
+
+
+def as_svg(panel: Panel) -> str:
+    """For a page, whose background and colour of text it takes: dark on paper, light on a dark screen."""
+    with styled():
+        picture, (axes,) = sheet(1)
+        FigureCanvasSVG(picture)
+        panel(axes)
+        drawn = io.StringIO()
+        bare = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        picture.savefig(drawn, format="svg", metadata=bare, transparent=True)
+    text = drawn.getvalue()
+    text = text[text.index("<svg") :].replace("#000000", "currentColor")
+    return re.sub(r'<g id="[^"]*"', "<g", text)  # not unique on a page of many, and never referred to
 
 
 def against(
@@ -211,13 +230,3 @@ def styled() -> Iterator[None]:
     """Small letters, which a browser sets, and names taken as they are: no dollar sign begins a formula."""
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "genlab", "font.size": 9, "text.parse_math": False}):
         yield
-
-
-def as_svg(picture: Picture) -> str:
-    """An SVG for a page, whose background and colour of text it takes: dark on paper, light on a dark screen."""
-    FigureCanvasSVG(picture)
-    drawn = io.StringIO()
-    bare = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    picture.savefig(drawn, format="svg", metadata=bare, transparent=True)
-    text = drawn.getvalue()
-    return text[text.index("<svg") :].replace("#000000", "currentColor")

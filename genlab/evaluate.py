@@ -94,9 +94,9 @@ def draw(rows: list[Row], anew: bool) -> None:
         path = Path(folder) / "metrics.png"
         if sum(run == folder for run, _ in steps) < 3 or (path.is_file() and not anew):
             continue
-        from genlab.curves import over_checkpoints
+        from genlab.curves import as_png, of_checkpoints
 
-        over_checkpoints(Run(folder), path)
+        as_png(of_checkpoints(Run(folder)), path)
         print(f"figures over checkpoints: {path}", file=sys.stderr)
 
 

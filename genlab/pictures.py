@@ -8,12 +8,14 @@ from torch import Tensor
 from genlab.spec import Spec
 
 
-def save_picture(x: Tensor, spec: Spec, path: Path, columns: int | None = None, real: Tensor | None = None) -> None:
+def save_picture(
+    x: Tensor, spec: Spec, path: Path, columns: int | None = None, real: Tensor | None = None, together: int = 1
+) -> None:
     """A grid of images, or a scatter of the first two dimensions of vectors beside ``real`` ones, as a PNG."""
     if spec.kind == "image":
         from genlab.images import save_grid
 
-        save_grid(path, x, spec, columns)
+        save_grid(path, x, spec, columns, together)
     else:
         from genlab.plots import scatter
 

@@ -14,7 +14,8 @@ from genlab.metrics.base import Figure
 
 FORMATS = ("rich", "csv", "markdown", "latex", "html")
 NOTHING = "-"
-WIDE = 8  # figures that a terminal shows side by side
+MARKS = "= exact; <= and >= a bound on the true figure; ~ a stochastic estimate; no mark: a score"
+WIDE = 8  # figures that a terminal or a page shows side by side
 
 
 class Table(NamedTuple):
@@ -38,6 +39,15 @@ class Table(NamedTuple):
             [*texts, *(written(found[title]) if title in found else NOTHING for title in self.figures)]
             for texts, found in self.rows
         ]
+
+    def fitted(self) -> tuple[list[str], list[list[str]], int]:
+        """Titles, rows, and how many columns from the left are text: turned over, so that each figure has a line of
+        its own, where there are more of them than fit side by side."""
+        titles, rows = [*self.texts, *self.figures], self.cells()
+        if len(self.figures) <= WIDE:
+            return titles, rows, len(self.texts)
+        titles, *rows = [list(line) for line in zip(titles, *rows, strict=True)]
+        return titles, rows, 1
 
 
 def written(figure: Figure) -> str:
@@ -83,10 +93,7 @@ def _rich(table: Table) -> None:
     from rich.text import Text
 
     console = Console() if sys.stdout.isatty() else Console(width=1000)  # never cut in a pipe
-    titles, rows, left = [*table.texts, *table.figures], table.cells(), len(table.texts)
-    if len(table.figures) > WIDE:  # more figures than fit side by side: each on a line of its own
-        titles, *rows = [list(line) for line in zip(titles, *rows, strict=True)]
-        left = 1
+    titles, rows, left = table.fitted()
     drawn = Rich()
     for number, title in enumerate(titles):
         drawn.add_column(Text(title), justify="left" if number < left else "right", overflow="fold")

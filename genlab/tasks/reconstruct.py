@@ -28,4 +28,4 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
             back.append(model.decode(model.encode(x[start : start + CHUNK].to(device), part), part).cpu())
     left = torch.cat(back)
     arrays = {"samples": left.numpy(), "originals": x.numpy()}
-    return Made(torch.stack([x, left], 1).flatten(0, 1), y, columns=2 * min(6, len(seeds)), arrays=arrays)
+    return Made(torch.stack([x, left], 1).flatten(0, 1), y, columns=2 * min(6, len(seeds)), together=2, arrays=arrays)
