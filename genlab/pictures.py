@@ -1,5 +1,6 @@
 """The picture of examples, or of a density, that suits their kind."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,18 @@ from genlab.spec import Spec
 
 
 def save_picture(
-    x: Tensor, spec: Spec, path: Path, columns: int | None = None, real: Tensor | None = None, together: int = 1
+    x: Tensor,
+    spec: Spec,
+    path: Path,
+    columns: int | None = None,
+    real: Tensor | None = None,
+    groups: Sequence[int] = (),
 ) -> None:
     """A grid of images, or a scatter of the first two dimensions of vectors beside ``real`` ones, as a PNG."""
     if spec.kind == "image":
         from genlab.images import save_grid
 
-        save_grid(path, x, spec, columns, together)
+        save_grid(path, x, spec, columns, groups)
     else:
         from genlab.plots import scatter
 

@@ -18,7 +18,11 @@ from genlab.metrics.base import Figure, comparable
 from genlab.run import Run, kept_order
 
 IRRELEVANT = ("seed", "logger", "plugins", "choices")
-"""Entries of a config in which runs may differ and yet be repetitions of one experiment."""
+"""Entries of a config in which runs may differ and yet be repetitions of one experiment, and those of two groups."""
+WITHIN = {
+    "data": ("root",),
+    "trainer": ("log_every", "checkpoint_every", "keep_every", "sample_every"),
+}
 
 
 class Group(NamedTuple):
@@ -88,8 +92,13 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
     kinds: dict[tuple[str, str], list[tuple[str, int]]] = {}  # data set and name to what has a column, in order
     rows: list[tuple[list[str], dict[str, Figure]]] = []
     protocols: list[tuple[str, str, Mapping[str, Any]]] = []
+    hidden = 0
     for found in [*group(runs), *real_groups(runs)]:
-        for checkpoint, repeated in sorted(repetitions(found.figures).items(), key=lambda item: kept_order(item[0])):
+        measured_of = repetitions(found.figures)
+        shown_of = ends(measured_of)
+        hidden += len(measured_of) - len(shown_of)
+        for checkpoint in shown_of:
+            repeated = measured_of[checkpoint]
             cells: dict[str, Figure] = {}
             seen: Counter[tuple[str, str]] = Counter()
             for name, figures in repeated:
@@ -111,7 +120,8 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
         [(texts, {title: cells[title] for title in shown if title in cells}) for texts, cells in rows],
         [
             *tables.caption([entry for entry in protocols if entry[0] in shown]),
-            "of several runs: mean ± standard deviation over them; of one: ± standard error",
+            "± standard deviation over several runs; of one, ± standard error",
+            *([f"{hidden} checkpoints between are in their runs' metrics.png"] if hidden else []),
         ],
     )
 
@@ -126,6 +136,12 @@ def repetitions(figures: list[tuple[str, Figure]]) -> dict[str, list[tuple[str, 
         checkpoint = str(repeated[0].protocol.get("checkpoint", ""))
         by_checkpoint.setdefault(checkpoint, []).append((name, repeated))
     return by_checkpoint or {"": []}
+
+
+def ends(checkpoints: Iterable[str]) -> list[str]:
+    """Best and last, in whose presence the steps between are no rows: they are a curve. Else all, in their order."""
+    names = sorted(checkpoints, key=kept_order)
+    return [name for name in names if not name.startswith("step_")] or names
 
 
 def letter(number: int) -> str:
@@ -210,8 +226,10 @@ def _names(run: Run) -> tuple[str, str]:
 def _relevant(config: Mapping[str, Any]) -> dict[str, Any]:
     """A config without what does not matter to the experiment."""
     kept = {key: value for key, value in config.items() if key not in IRRELEVANT}
-    data = {key: value for key, value in (kept.get("data") or {}).items() if key != "root"}
-    return kept | {"data": data}
+    return kept | {
+        group: {key: value for key, value in (kept.get(group) or {}).items() if key not in names}
+        for group, names in WITHIN.items()
+    }
 
 
 def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:

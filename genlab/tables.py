@@ -40,6 +40,16 @@ class Table(NamedTuple):
             for texts, found in self.rows
         ]
 
+    def parts(self, text: str) -> dict[str, Table]:
+        """A table for each value of a column of text, without the figures that none of its rows has."""
+        at = list(self.texts).index(text)
+        parts = {}
+        for value in dict.fromkeys(texts[at] for texts, _ in self.rows):
+            rows = [(texts, found) for texts, found in self.rows if texts[at] == value]
+            figures = [title for title in self.figures if any(title in found for _, found in rows)]
+            parts[value] = self._replace(figures=figures, rows=rows)
+        return parts
+
     def fitted(self) -> tuple[list[str], list[list[str]], int]:
         """Titles, rows, and how many columns from the left are text: turned over, so that each figure has a line of
         its own, where there are more of them than fit side by side."""
@@ -51,27 +61,34 @@ class Table(NamedTuple):
 
 
 def written(figure: Figure) -> str:
-    """``<= 1.912 ± 0.013``: decimals as many as the error's two leading digits, or three."""
+    """``<= 1.912 ± 0.013``: decimals as many as the error's two leading digits; without one three, of five digits."""
     spread = figure.stderr
-    decimals = 3 if not spread else min(6, max(0, 1 - math.floor(math.log10(spread))))
+    digits = max(1, math.floor(math.log10(abs(figure.value)))) if math.isfinite(figure.value) and figure.value else 1
+    decimals = max(0, 4 - digits) if not spread else min(6, max(0, 1 - math.floor(math.log10(spread))))
     value = f"{figure.value:.{decimals}f}" + ("" if spread is None else f" ± {spread:.{decimals}f}")
     return f"{figure.mark} {value}".lstrip()
 
 
 def caption(figures: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
-    """Protocols in words, one line for each, after the figures and the models that share it.
+    """Protocols in words, one line for each, after the figures, the models and before the checkpoints that share it.
 
     Args:
         figures: title of the figure, name of the model, protocol.
     """
-    sharing: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+    sharing: dict[str, tuple[dict[str, None], dict[str, None], dict[str, None]]] = {}
     for title, model, protocol in figures:
-        titles, models = sharing.setdefault(json.dumps(protocol), ({}, {}))
+        same = json.dumps({key: value for key, value in protocol.items() if key != "checkpoint"})
+        titles, models, checkpoints = sharing.setdefault(same, ({}, {}, {}))
         titles[title], models[model] = None, None
+        if "checkpoint" in protocol:
+            checkpoints[str(protocol["checkpoint"])] = None
     return [
         f"{', '.join(titles)} of {', '.join(models)}: "
-        + ", ".join(f"{key} {value}" for key, value in json.loads(protocol).items())
-        for protocol, (titles, models) in sharing.items()
+        + ", ".join(
+            [f"{key} {value}" for key, value in json.loads(same).items()]
+            + ([f"checkpoint {', '.join(checkpoints)}"] if checkpoints else [])
+        )
+        for same, (titles, models, checkpoints) in sharing.items()
     ]
 
 

@@ -26,24 +26,27 @@ body { background: var(--paper); font: 15px/1.5 system-ui, sans-serif; margin: 2
 h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; }
 h3 { font-size: 1rem; font-weight: 600; margin: 1.5rem 0 .3rem; overflow-wrap: anywhere; }
 h3 small { color: var(--quiet); font-weight: 400; }
-div.wide { overflow-x: auto; }
+div.wide { margin-bottom: 1.5rem; overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .8rem; text-align: left; vertical-align: top; }
 tr > :first-child { background: var(--paper); left: 0; padding-left: 0; position: sticky; }
-.figure { text-align: right; white-space: nowrap; }
+.figure, .about { text-align: right; } .figure { white-space: nowrap; }
+.about { max-width: 15rem; overflow-wrap: anywhere; }
 thead th, tbody th { font-weight: 600; }
 p.quiet, ul.protocol { color: var(--quiet); font-size: .85rem; }
 ul.protocol { padding-left: 1.2rem; } ul.protocol b { font-weight: 600; } ul.protocol li { overflow-wrap: anywhere; }
 .samples { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr)); }
 .samples .broad { grid-column: 1 / -1; }
-.curves { display: flex; flex-wrap: wrap; gap: .5rem; } .curves svg { height: auto; max-width: 100%; }
+.curves { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fill, minmax(min(18rem, 100%), 1fr)); }
+.curves svg { height: auto; max-width: 24rem; width: 100%; }
 svg text { fill: currentColor; }
 figure { break-inside: avoid; margin: 0; }
 figure img { border-radius: 4px; height: auto; image-rendering: pixelated; max-width: 100%; }
 figure.broad img { image-rendering: auto; }
 figcaption { font-size: .85rem; overflow-wrap: anywhere; } figcaption small { color: var(--quiet); }
 @media print { :root { color-scheme: light; --paper: white; --quiet: #444; }
-  body { font-size: 10pt; margin: 0; max-width: none; } .curves svg { break-inside: avoid; max-width: 32%; } }
+  body { font-size: 10pt; margin: 0; max-width: none; } .curves svg { break-inside: avoid; }
+  .curves, .samples { grid-template-columns: repeat(3, 1fr); } }
 """
 PICTURES = ("final.png", "grid.png")
 BROAD = 1.5  # width over height of a picture that takes a line of its own
@@ -73,9 +76,10 @@ def page(table: Table, runs: Sequence[Run]) -> str:
 <h1>genlab report</h1>
 <p class="quiet">{count}, genlab {escape(__version__)}</p>
 <section><h2>Figures</h2>
-<div class="wide">{grid(table)}</div>
+{"".join(f'<div class="wide">{grid(part)}</div>' for part in table.parts("data").values())}
 <p class="quiet">{escape(MARKS)}</p>
-<ul class="protocol">{"".join(map(protocol, table.caption))}</ul></section>
+<details open><summary>Protocols</summary><ul class="protocol">{"".join(map(protocol, table.caption))}</ul></details>
+</section>
 {body}
 </body>
 </html>
@@ -85,24 +89,24 @@ def page(table: Table, runs: Sequence[Run]) -> str:
 def grid(table: Table) -> str:
     """The table, the name of each line a head of its own."""
     titles, rows, left = table.fitted()
+    about = len(table.texts) if left == 1 else 0  # lines that are text, in a table that is turned over
 
-    def line(cells: Sequence[str], head: bool) -> str:
-        texts = left if head or left > 1 else 1
+    def line(cells: Sequence[str], number: int) -> str:
+        kind = "about" if number < about else "figure"
         made = []
-        for number, cell in enumerate(cells):
-            tag = "th" if head or number == 0 else "td"
-            kind = "" if number < texts else ' class="figure"'
-            made.append(f"<{tag}{kind}>{escape(cell)}</{tag}>")
+        for column, cell in enumerate(cells):
+            tag = "th" if number == 0 or column == 0 else "td"
+            made.append(f"<{tag}{'' if column < left else f' class={kind!r}'}>{escape(cell)}</{tag}>")
         return f"<tr>{''.join(made)}</tr>"
 
-    body = "\n".join(line(row, head=False) for row in rows)
-    return f"<table><thead>{line(titles, head=True)}</thead>\n<tbody>{body}</tbody></table>"
+    head, *body = [line(cells, number) for number, cells in enumerate([titles, *rows])]
+    return f"<table><thead>{head}</thead>\n<tbody>{chr(10).join(body)}</tbody></table>"
 
 
 def protocol(line: str) -> str:
     """A line of the caption; what it is of stands out."""
     of, colon, rest = line.partition(": ")
-    return f"<li><b>{escape(of)}</b>{colon}{escape(rest)}</li>"
+    return f"<li><b>{escape(of)}</b>{colon}{escape(rest)}</li>" if colon else f"<li>{escape(line)}</li>"
 
 
 def portrait(run: Run) -> str:

@@ -47,7 +47,7 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
         "neighbours": near[:, 0].numpy(),
     }
     columns = 3 * min(4, len(pairs))
-    return Made(shown.flatten(0, 1), None, columns=columns, together=3, arrays=arrays)
+    return Made(shown.flatten(0, 1), None, columns=columns, groups=(3,), arrays=arrays)
 
 
 def features(extractor: Shared | None, x: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
     distances, rows = nearest(made.x, train.x, NEAREST)
     shown = torch.cat([made.x[:, None], train.x[rows]], 1)
     arrays = {"samples": made.x.numpy(), "neighbours": rows.numpy(), "distances": distances.numpy()}
-    return Made(shown.flatten(0, 1), made.labels, columns=shown.shape[1], arrays=arrays)
+    return Made(shown.flatten(0, 1), made.labels, columns=shown.shape[1], groups=(1, NEAREST), arrays=arrays)
 
 
 def nearest(x: Tensor, to: Tensor, count: int) -> tuple[Tensor, Tensor]:
