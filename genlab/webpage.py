@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
 from genlab import __version__
 from genlab.curves import Panel, as_svg, of_checkpoints, of_training
+from genlab.report import group
 from genlab.run import Run, atomic, title
 from genlab.tables import MARKS, Table
 
@@ -31,7 +32,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .8rem; text-align: left; vertical-align: top; }
 tr > :first-child { background: var(--paper); left: 0; padding-left: 0; position: sticky; }
 .figure, .about { text-align: right; } .figure { white-space: nowrap; }
-.about { max-width: 15rem; overflow-wrap: anywhere; }
+.about { max-width: 15rem; overflow-wrap: break-word; }
 thead th, tbody th { font-weight: 600; }
 p.quiet, ul.protocol { color: var(--quiet); font-size: .85rem; }
 ul.protocol { padding-left: 1.2rem; } ul.protocol b { font-weight: 600; } ul.protocol li { overflow-wrap: anywhere; }
@@ -45,7 +46,9 @@ figure img { border-radius: 4px; height: auto; image-rendering: pixelated; max-w
 figure.broad img { image-rendering: auto; }
 figcaption { font-size: .85rem; overflow-wrap: anywhere; } figcaption small { color: var(--quiet); }
 @media print { :root { color-scheme: light; --paper: white; --quiet: #444; }
-  body { font-size: 10pt; margin: 0; max-width: none; } .curves svg { break-inside: avoid; }
+  body { font-size: 10pt; margin: 0; max-width: none; } h2, h3 { break-after: avoid; }
+  div.wide { overflow: visible; } table { font-size: 7pt; } th, td { padding: .1rem .3rem; }
+  tr, .curves svg { break-inside: avoid; } .about { max-width: 6rem; overflow-wrap: anywhere; }
   .curves, .samples { grid-template-columns: repeat(3, 1fr); } }
 """
 PICTURES = ("final.png", "grid.png")
@@ -61,10 +64,12 @@ def write(path: Path, table: Table, runs: Sequence[Run]) -> None:
 def page(table: Table, runs: Sequence[Run]) -> str:
     """The page as text."""
     count = f"{len(runs)} run{'s' * (len(runs) != 1)}"
+    told = [(run, name(run, found.detail)) for found in group(runs) for run in found.runs]
     sections = [
-        ("Samples", f'<div class="samples">{"".join(map(portrait, runs))}</div>'),
-        ("Figures over checkpoints", "".join(curves(run, of_checkpoints(run)) for run in runs)),
-        ("Training", "".join(curves(run, of_training(run)) for run in runs)),
+        ("Sweeps", gallery(map(sweep, dict.fromkeys(run.path.parent for run in runs)))),
+        ("Samples", gallery(portrait(run, about) for run, about in told)),
+        ("Figures over checkpoints", "".join(curves(run, about, of_checkpoints(run)) for run, about in told)),
+        ("Training", "".join(curves(run, about, of_training(run)) for run, about in told)),
     ]
     body = "\n".join(f"<section><h2>{heading}</h2>\n{content}</section>" for heading, content in sections if content)
     return f"""<!doctype html>
@@ -109,16 +114,33 @@ def protocol(line: str) -> str:
     return f"<li><b>{escape(of)}</b>{colon}{escape(rest)}</li>" if colon else f"<li>{escape(line)}</li>"
 
 
-def portrait(run: Run) -> str:
+def gallery(figures: Iterable[str]) -> str:
+    """Pictures side by side; nothing of nothing."""
+    content = "".join(figures)
+    return f'<div class="samples">{content}</div>' if content else ""
+
+
+def sweep(folder: Path) -> str:
+    """The curve that a sweep ended in; nothing where it ended in none."""
+    path = folder / "curve.png"
+    return shown(path, "curve of a sweep", os.path.relpath(folder)) if path.is_file() else ""
+
+
+def portrait(run: Run, about: str) -> str:
     """The samples of a run; what it is, below."""
-    shown = pictured(run)
-    about = f"{escape(name(run))}<br><small>{escape(place(run))}</small>"
-    if shown is None:
-        return f"<figure><p>no picture of samples</p><figcaption>{about}</figcaption></figure>"
-    width, height = size(shown)
+    path = pictured(run)
+    if path is None:
+        return f"<figure><p>no picture of samples</p><figcaption>{escape(about)}</figcaption></figure>"
+    return shown(path, f"samples of {title(run.config)}", about, place(run))
+
+
+def shown(path: Path, what: str, about: str, quiet: str = "") -> str:
+    """A picture; one that is broad takes a line of its own."""
+    width, height = size(path)
     broad = ' class="broad"' if width > BROAD * height else ""
-    picture = f'<img alt="samples of {escape(title(run.config))}" width="{width}" src="{embedded(shown)}">'
-    return f"<figure{broad}>{picture}<figcaption>{about}</figcaption></figure>"
+    picture = f'<img alt="{escape(what)}" width="{width}" src="{embedded(path)}">'
+    caption = escape(about) + (f"<br><small>{escape(quiet)}</small>" if quiet else "")
+    return f"<figure{broad}>{picture}<figcaption>{caption}</figcaption></figure>"
 
 
 def pictured(run: Run) -> Path | None:
@@ -127,17 +149,18 @@ def pictured(run: Run) -> Path | None:
     return next((path for path in [*(run.samples / each for each in PICTURES), *ways] if path.is_file()), None)
 
 
-def curves(run: Run, panels: Sequence[Panel]) -> str:
+def curves(run: Run, about: str, panels: Sequence[Panel]) -> str:
     """Panels of a run under its name; nothing where there is none."""
     if not panels:
         return ""
     drawn = "".join(map(as_svg, panels))
-    return f'<h3>{escape(name(run))} <small>{escape(place(run))}</small></h3><div class="curves">{drawn}</div>\n'
+    return f'<h3>{escape(about)} <small>{escape(place(run))}</small></h3><div class="curves">{drawn}</div>\n'
 
 
-def name(run: Run) -> str:
-    """Model, data, seed and step."""
-    return f"{title(run.config)}, seed {run.config.get('seed', '?')}, step {run.info.get('step', '?')}"
+def name(run: Run, detail: str) -> str:
+    """Model, data, what it differs from others in, seed and step."""
+    seed, step = run.config.get("seed", "?"), run.info.get("step", "?")
+    return ", ".join([title(run.config), *([detail] if detail else []), f"seed {seed}", f"step {step}"])
 
 
 def place(run: Run) -> str:
