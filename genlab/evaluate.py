@@ -50,6 +50,7 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
             say(f"error: {row.run}: it has none of the figures asked for")
             wrong += 1
     if rank() == 0:
+        draw(rows, anew=not known)
         if as_json:
             print(json.dumps([row.plain() for row in rows]))
         elif rows:
@@ -125,6 +126,20 @@ def find(options: Mapping[str, Any]) -> tuple[list[Asked], int]:
 def chosen(run: Run, checkpoint: str) -> Path:
     """The file of best, last, or a file."""
     return Path(checkpoint) if checkpoint.endswith(".ckpt") else run.checkpoint(checkpoint)
+
+
+def draw(rows: list[Row], anew: bool) -> None:
+    """``metrics.png`` in the folder of a run of which three steps or more were measured: figures over its checkpoints.
+    One that is there stays where nothing was measured ``anew``."""
+    steps = {(row.run, row.step) for row in rows if row.step}
+    for folder in dict.fromkeys(row.run for row in rows):
+        path = Path(folder) / "metrics.png"
+        if sum(run == folder for run, _ in steps) < 3 or (path.is_file() and not anew):
+            continue
+        from genlab.curves import as_png, of_checkpoints
+
+        as_png(of_checkpoints(Run(folder)), path)
+        print(f"figures over checkpoints: {path}", file=sys.stderr)
 
 
 def splits(real: Any) -> list[str]:

@@ -1,6 +1,6 @@
 """The picture of examples, or of a density, that suits their kind."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,19 @@ from torch import Tensor
 from genlab.spec import Spec
 
 
-def save_picture(x: Tensor, spec: Spec, path: Path, columns: int | None = None, real: Tensor | None = None) -> None:
+def save_picture(
+    x: Tensor,
+    spec: Spec,
+    path: Path,
+    columns: int | None = None,
+    real: Tensor | None = None,
+    groups: Sequence[int] = (),
+) -> None:
     """A grid of images, or a scatter of the first two dimensions of vectors beside ``real`` ones, as a PNG."""
     if spec.kind == "image":
         from genlab.images import save_grid
 
-        save_grid(path, x, spec, columns)
+        save_grid(path, x, spec, columns, groups)
     else:
         from genlab.plots import scatter
 

@@ -146,7 +146,7 @@ def assemble(run: Run) -> Training:
     dimensions = data.spec.dimensions if data.spec.levels else None
     validate = Validate(held_out, every, settings.patience, log, dimensions)
     pictures = Pictures(run, settings.sample_every or max(1, steps // 20), picture)
-    keep = Keep(run, settings.checkpoint_every, validate)
+    keep = Keep(run, settings.checkpoint_every, validate, settings.keep_every)
     trainer = Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,

@@ -106,6 +106,29 @@ def test_what_is_done_is_not_done_again_unless_forced(tmp_path, capsys, monkeypa
     assert row["step"] == 8
 
 
+def test_all_checkpoints_are_a_row_each_and_a_curve(tmp_path, capsys, monkeypatch):
+    run = make_run(tmp_path / "run", GAN)
+    state = checkpoint.read(run.checkpoint("last"))
+    for step in (2, 4):
+        state["genlab"]["step"] = step
+        checkpoint.write(run.checkpoints / f"step_{step:07d}.ckpt", state)
+    words = [f"run={run.path}", "ckpt=all", "metrics=fid_digits"]
+    _, rows = measured(capsys, *words)
+    assert [row["step"] for row in rows] == [2, 4, 7]
+    curve = run.path / "metrics.png"
+    with Image.open(curve) as picture:
+        assert picture.width > 300
+    before = curve.stat().st_mtime_ns
+    with monkeypatch.context() as patch:
+        patch.setattr("genlab.evaluation.assess.assess", None)
+        assert measured(capsys, *words) == (0, rows) and curve.stat().st_mtime_ns == before
+        curve.unlink()
+        measured(capsys, *words)
+        assert curve.is_file()
+        _, (row,) = measured(capsys, f"run={run.path}", "ckpt=4", "metrics=fid_digits")
+    assert row["step"] == 4
+
+
 def test_an_evaluation_that_is_done_loads_no_torch(tmp_path, capsys):
     run = make_run(tmp_path / "run")
     script = "import sys; from genlab.cli import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from genlab import plots
 from genlab.checkpoint import Loaded
 from genlab.errors import ConfigError, nearest
 from genlab.models.base import Decodes, Encodes
@@ -16,10 +18,12 @@ from genlab.noise import Noise
 from genlab.tasks.base import Made, capable, chosen_labels, examples_of
 
 STEPS = 10
+MOST = 30  # paths in one picture of vectors
 
 
 def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> Made:
-    """Rows of ten, from the code of one seed to that of the next, by ``path=spherical`` or ``linear``.
+    """Rows of ten, from the code of one seed to that of the next, by ``path=spherical`` or ``linear``; of vectors,
+    their paths over the test data.
 
     With ``ends=test`` the codes are those of test examples, a seed being an index of the test split.
 
@@ -46,7 +50,12 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
             rows.append(model.decode(between(codes[2 * pair], codes[2 * pair + 1], t), part).cpu())
     ends = np.asarray(seeds[: 2 * pairs]).reshape(-1, 2).repeat(STEPS, 0)
     arrays = {"seeds": ends, "t": np.tile(np.linspace(0, 1, STEPS), pairs)}
-    return Made(torch.cat(rows), y, columns=STEPS, arrays=arrays)
+    draw = None
+    if loaded.spec.kind == "vector":
+        curves = torch.stack(rows)[:MOST, None, :, :2]
+        title = f"{options['path']} paths between latent codes, in data space"
+        draw = partial(plots.lines, curves=curves, data=examples_of(loaded).x[:, :2], title=title, ends=True)
+    return Made(torch.cat(rows), y, draw=draw, columns=STEPS, arrays=arrays)
 
 
 def encoded(loaded: Loaded, seeds: list[int], device: Any) -> Tensor:

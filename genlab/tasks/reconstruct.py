@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
 
+from genlab import plots
 from genlab.checkpoint import Loaded
 from genlab.models.base import Encodes
 from genlab.tasks.base import CHUNK, Made, capable, examples_of
@@ -28,4 +30,8 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
             back.append(model.decode(model.encode(x[start : start + CHUNK].to(device), part), part).cpu())
     left = torch.cat(back)
     arrays = {"samples": left.numpy(), "originals": x.numpy()}
-    return Made(torch.stack([x, left], 1).flatten(0, 1), y, columns=2 * min(6, len(seeds)), arrays=arrays)
+    if loaded.spec.kind == "vector":
+        draw = partial(plots.scatter, sets={"data": x[:, :2], "reconstructed": left[:, :2]})
+        return Made(left, y, draw=draw, arrays=arrays)
+    columns = 2 * min(6, len(seeds))
+    return Made(torch.stack([x, left], 1).flatten(0, 1), y, columns=columns, groups=(2,), arrays=arrays)

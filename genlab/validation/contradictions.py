@@ -31,6 +31,7 @@ LEAST = {
     "trainer.log_every": 1,
     "trainer.validate_every": 1,
     "trainer.checkpoint_every": 1,
+    "trainer.keep_every": 1,
     "trainer.sample_every": 1,
     "trainer.patience": 1,
     "model.latent": 1,
