@@ -30,6 +30,9 @@ BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 SEARCH_PATH = "hydra.searchpath in command-line"  # Hydra's name for where a folder of the user's comes from
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
+unfinished: list[str] = []
+"""What went wrong after the jobs of a sweep, in what it ends in."""
+
 busy: dict[Path, str] = {}
 """Jobs of a sweep in this process that were left alone, since another process trains them, and what it said."""
 

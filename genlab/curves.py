@@ -24,6 +24,7 @@ from genlab.metrics.base import Figure
 from genlab.plots import COLOURS, save
 from genlab.report import average
 from genlab.run import Run
+from genlab.tables import VARYING
 
 LEFT_OUT = ("steps_per_second", "learning_rate", "gradient_norm")
 PANELS = 4
@@ -57,7 +58,7 @@ def courses(run: Run) -> dict[str, dict[str, Course]]:
     """
     found: dict[str, dict[str, dict[int, Figure]]] = {}
     for entry in run.metrics.get("figures", []):
-        protocol = {key: value for key, value in entry["protocol"].items() if key != "checkpoint"}
+        protocol = {key: value for key, value in entry["protocol"].items() if key not in VARYING}
         alike = found.setdefault(entry["name"], {}).setdefault(json.dumps(protocol, sort_keys=True), {})
         alike[int(entry["step"])] = Figure(entry["value"], entry["mark"], entry["stderr"], entry["protocol"])
     long = {

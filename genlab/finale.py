@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from genlab.config import unfinished
+
 if TYPE_CHECKING:
     from genlab.evaluation.results import Row
 
@@ -42,7 +44,10 @@ class Table(Callback):
         genlab = [sys.executable, "-m", "genlab"]
         command = [*genlab, "eval", folder, *self.options, *plugins, "real=train", "--json"]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-        subprocess.run([*genlab, "report", folder, f"format={self.format}"], check=False)
+        shown = subprocess.run([*genlab, "report", folder, f"format={self.format}"], check=False)
+        for verb, code in (("eval", done.returncode), ("report", shown.returncode)):
+            if code:  # Hydra would make a warning of an exception
+                unfinished.append(f"genlab {verb} {folder} ended with exit code {code}")
         return [from_plain(row) for row in json.loads(done.stdout or "[]")]
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -12,10 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from genlab import tables
-from genlab.errors import ConfigError, nearest
+from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.evaluation.results import controls, measured
 from genlab.metrics.base import Figure, comparable
-from genlab.run import Run, kept_order
+from genlab.run import Run, atomic, kept_order
 
 IRRELEVANT = ("seed", "logger", "plugins", "choices")
 """Entries of a config in which runs may differ and yet be repetitions of one experiment, and those of two groups."""
@@ -46,6 +49,7 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
 
     Raises:
         ConfigError: a metric is named that no run has.
+        GenlabError: nothing has been measured, or the file cannot be written.
     """
     named = options["run"]
     runs = Run.find([named] if isinstance(named, str) else list(named))
@@ -57,7 +61,10 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     ]
     if bare:
         which = ",".join(bare) if len(bare) < 4 or not isinstance(named, str) else named
-        print(f"{len(bare)} of {len(runs)} runs not measured yet: genlab eval run={which}", file=sys.stderr)
+        told = f"{len(bare)} of {len(runs)} runs not measured yet: genlab eval run={shlex.quote(which)}"
+        if not table.figures and not as_json and options.get("format") != "html":
+            raise GenlabError(told)
+        print(told, file=sys.stderr)
     if as_json:
         rows = [
             dict(zip(table.texts, texts, strict=True))
@@ -72,9 +79,29 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
         path = Path(options.get("out") or "report.html")
         webpage.write(path, table, runs)
         print(path)
+    elif options.get("out"):
+        print(filed(table, options.get("format") or "rich", Path(options["out"])))
     else:
-        tables.show(table, options.get("format") or "rich")
+        tables.show(table.filled(), options.get("format") or "rich")
     return 0
+
+
+def filed(table: tables.Table, format: str, path: Path) -> Path:
+    """The table as a file, whole or not at all.
+
+    Raises:
+        GenlabError: it cannot be written.
+    """
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        tables.show(table.filled(), format)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as partial:
+            partial.write_text(shown.getvalue(), encoding="utf-8")
+    except OSError as error:
+        raise GenlabError(f"{path}: cannot be written: {error.strerror or error}") from None
+    return path
 
 
 def plain(figure: Figure) -> dict[str, Any]:

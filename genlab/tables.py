@@ -41,6 +41,12 @@ class Table(NamedTuple):
             for texts, found in self.rows
         ]
 
+    def filled(self) -> Table:
+        """Without columns of text in which no row has one."""
+        kept = [at for at in range(len(self.texts)) if not self.rows or any(texts[at] for texts, _ in self.rows)]
+        rows = [([texts[at] for at in kept], found) for texts, found in self.rows]
+        return self._replace(texts=[self.texts[at] for at in kept], rows=rows)
+
     def parts(self, text: str) -> dict[str, Table]:
         """A table for each value of a column of text, without the figures that none of its rows has."""
         at = list(self.texts).index(text)
