@@ -123,6 +123,9 @@ def of_samples(place: str, options: Mapping[str, Any], sets: dict[str, tuple[Dat
         data, name = subject.data_of({}, options)
         prepared(data)
         sets[repr(data)] = data, name
+    if len(sets) > 1:
+        names = ", ".join(name for _, name in sets.values())
+        raise ConfigError("samples", place, f"stands beside runs of {names}; say data=... for one of them")
     data, name = next(iter(sets.values()))
     return row_of(subject.of_files(place, data.spec, int(options["batch"])), data, name, options, device)
 
