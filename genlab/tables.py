@@ -14,6 +14,7 @@ from genlab.metrics.base import Figure
 
 FORMATS = ("rich", "csv", "markdown", "latex", "html")
 NOTHING = "-"
+VARIED = ("checkpoint", "step")  # told together in a caption: the lines of a table have them
 HUGE = 1e12  # figures from here on are written with an exponent
 WIDE = 8  # figures that a terminal shows side by side
 
@@ -53,7 +54,7 @@ def written(figure: Figure) -> str:
 
 def caption(figures: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
     """Protocols in words, one line for each, after the figures and the models that share it; those of the same figures
-    that differ in the step of training alone are one line, with all the steps.
+    that differ in the checkpoint or its step alone are one line, with all of them.
 
     Args:
         figures: title of the figure, name of the model, protocol.
@@ -62,17 +63,18 @@ def caption(figures: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
     for title, model, protocol in figures:
         titles, models = sharing.setdefault(json.dumps(protocol), ({}, {}))
         titles[title], models[model] = None, None
-    lines: dict[tuple[str, str], tuple[dict[str, None], list[str]]] = {}
+    lines: dict[tuple[str, str], tuple[dict[str, None], dict[str, dict[str, None]]]] = {}
     for text, (titles, models) in sharing.items():
         protocol = json.loads(text)
-        rest = json.dumps({key: "" if key == "step" else value for key, value in protocol.items()})
-        together, steps = lines.setdefault((", ".join(titles), rest), ({}, []))
+        rest = json.dumps({key: "" if key in VARIED else value for key, value in protocol.items()})
+        together, varied = lines.setdefault((", ".join(titles), rest), ({}, {key: {} for key in VARIED}))
         together |= models
-        steps.append(str(protocol.get("step")))
+        for key in VARIED:
+            varied[key][str(protocol.get(key))] = None
     return [
         f"{titles} of {', '.join(models)}: "
-        + ", ".join(f"{key} {', '.join(steps) if key == 'step' else value}" for key, value in json.loads(rest).items())
-        for (titles, rest), (models, steps) in lines.items()
+        + ", ".join(f"{key} {', '.join(varied.get(key, [str(value)]))}" for key, value in json.loads(rest).items())
+        for (titles, rest), (models, varied) in lines.items()
     ]
 
 

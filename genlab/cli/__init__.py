@@ -102,6 +102,7 @@ def measure(verb: str, line: Line) -> int:
 
     words = [*line.words, *(["force=true"] if "--force" in line.flags else [])]
     options = choices.options(verb, words, line.folders)
+    admit(options.get("plugins") or [])
     if options.get("run"):  # a wrong folder is told before torch is loaded
         from genlab.run import Run
 

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from genlab import config
-from genlab.cli.launch import admit
 from genlab.errors import ConfigError, nearest
 from genlab.presets import groups, plural
-from genlab.validation.contradictions import nodes
 from genlab.validation.mistakes import Problems, check_node, has
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
@@ -48,15 +46,12 @@ def options(verb: str, words: Sequence[str], folders: Sequence[str] = ()) -> dic
         composed = config.compose(verb, given, folders).config
     except config.COMPOSE_ERRORS as error:
         raise config.plainly(error) from error
-    admit(composed.get("plugins") or [])
     for key, value in composed.items():
         if not alike(base[key], value):
             problems.add(ConfigError(key, value, f"must be {KINDS[type(base[key])]}", "", "command line"))
-        if isinstance(value, dict) and "_target_" not in value:
-            problems.add(chosen_first(key, value))
-    for key, node in nodes({key: value for key, value in composed.items() if isinstance(value, dict)}):
-        for mistake in check_node(key, node):
-            problems.add(mistake)
+        if isinstance(value, dict):
+            for mistake in check_node(key, value) if "_target_" in value else [chosen_first(key, value)]:
+                problems.add(mistake)
     problems.stop()
     if "config_dir" in composed:  # the page looks for presets there, too
         composed["config_dir"] = [*(composed["config_dir"] or []), *folders]
