@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from genlab import tables
-from genlab.errors import ConfigError, ConfigErrors, GenlabError, nearest
+from genlab.errors import ConfigError, GenlabError
 from genlab.evaluation import results
 from genlab.evaluation.results import Asked, Row
 from genlab.run import Run, rank
-
-SPLITS = ("train", "val", "test")  # those of genlab.data.base, which needs torch
 
 
 def main(options: Mapping[str, Any], as_json: bool = False) -> int:
@@ -28,7 +26,6 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     Raises:
         GenlabError: an option does not fit; no run is named; the only one cannot be measured.
     """
-    check(options)
     asked, wrong = find(options)
     controls = [] if as_json and options["real"] == "auto" else splits(options["real"])
     titles = {f"real {split}" for split in controls}
@@ -62,30 +59,6 @@ def say(text: str) -> None:
     """A line on stderr, from the first of several ranks."""
     if rank() == 0:
         print(text, file=sys.stderr)
-
-
-def check(options: Mapping[str, Any]) -> None:
-    """Refuse what can be no option of an evaluation.
-
-    Raises:
-        ConfigErrors: all that is wrong with them.
-    """
-    wrong = [
-        ConfigError(key, options[key], "is at least 1", "", "command line")
-        for key in ("n", "batch", "devices", "k")
-        if options.get(key) is not None and options[key] < 1
-    ]
-    for key, names in (("split", [options["split"]]), ("real", splits(options["real"]))):
-        reason = "is one of train, val, test" if key == "split" else "is train, val or test, several by commas, or none"
-        wrong += [
-            ConfigError(key, name, reason, nearest(str(name), SPLITS), "command line")
-            for name in names
-            if name not in SPLITS
-        ]
-    if options["metrics"] is not None and not options["metrics"]:
-        wrong.append(ConfigError("metrics", "[]", "names nothing; leave it out for all that there are"))
-    if wrong:
-        raise ConfigErrors(wrong)
 
 
 def find(options: Mapping[str, Any]) -> tuple[list[Asked], int]:

@@ -25,8 +25,8 @@ from safetensors.torch import load_file, save_file
 
 from genlab import checkpoint, config, evaluate, report, tables
 from genlab.build import build
-from genlab.data.base import SPLITS, Examples
-from genlab.errors import ConfigError, ConfigErrors, DataError, GenlabError
+from genlab.data.base import Examples
+from genlab.errors import ConfigError, DataError, GenlabError
 from genlab.evaluation import results
 from genlab.evaluation.measure import content, seen
 from genlab.evaluation.subject import of_files
@@ -586,31 +586,6 @@ def test_weights_that_are_not_where_the_user_says_are_a_mistake_of_the_command_l
     for place in (tmp_path / "none.safetensors", tmp_path):
         with pytest.raises(ConfigError, match=rf"^extractor.weights={place}: "):
             measured(capsys, *words, f"extractor.weights={place}")
-
-
-@pytest.mark.parametrize(
-    "word, said",
-    [
-        ("n=0", "n=0: is at least 1"),
-        ("n=-5", "n=-5: is at least 1"),
-        ("batch=0", "batch=0: is at least 1"),
-        ("devices=0", "devices=0: is at least 1"),
-        ("k=0", "k=0: is at least 1"),
-        ("split=tset", "split=tset: .*; did you mean 'test'"),
-        ("real=trian", "real=trian: .*; did you mean 'train'"),
-        ("metrics=[]", "names nothing"),
-    ],
-)
-def test_options_that_cannot_be_are_told_before_anything_is_loaded(tmp_path, monkeypatch, word, said):
-    run = make_run(tmp_path / "run")
-    monkeypatch.setattr("genlab.evaluation.assess.assess", None)
-    with pytest.raises(ConfigErrors, match=said) as error:
-        evaluate.main(compose(f"run={run.path}", word))
-    assert error.value.exit_code == 2
-
-
-def test_the_splits_are_those_of_the_data():
-    assert evaluate.SPLITS == SPLITS
 
 
 @pytest.fixture

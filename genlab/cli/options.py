@@ -8,7 +8,7 @@ from typing import Any
 
 from genlab import config
 from genlab.errors import ConfigError, nearest
-from genlab.presets import groups, plural
+from genlab.presets import groups
 from genlab.validation.mistakes import Problems, check_node, has
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
@@ -27,10 +27,6 @@ def options(verb: str, words: Sequence[str], folders: Sequence[str] = ()) -> dic
         key, equals, value = word.partition("=")
         if not equals or Path(word).exists():
             places.append(word)
-        elif key in known and key in base and value.strip("'\"") not in ("", "null", *known[key]):
-            problems.add(
-                ConfigError(key, value, f"no such {key}", nearest(value, known[key]), f"genlab list {plural(key)}")
-            )
         elif key.lstrip("+~") in known or has(base, key.lstrip("+~")):
             given.append(f"{key}={quoted(value)}")
         elif (group := key.partition(".")[0]) in known and group in base:  # data.limit=100, with data=mnist

@@ -126,6 +126,9 @@ def of_samples(
         data, name = subject.data_of({}, options)
         prepared(data)
         sets[repr(data)] = data, name
+    if len(sets) > 1:
+        names = ", ".join(name for _, name in sets.values())
+        raise ConfigError("samples", place, f"stands beside runs of {names}; say data=... for one of them")
     data, name = next(iter(sets.values()))
     made = subject.of_files(place, data.spec, int(options["batch"]))
     return row_of(made, data, name, options, device, quiet)
