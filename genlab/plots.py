@@ -22,6 +22,7 @@ from genlab.metrics.integral import integrate
 from genlab.run import atomic
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")  # told apart by every eye (Paul Tol)
+TEN = (*COLOURS, "#222222", "#cc5500", "#8855cc", "#999999")  # for as many classes
 MARKERS = ("o", "s", "^", "D")
 OF = {"data": COLOURS[0], "samples": COLOURS[1]}  # in every picture alike
 
@@ -86,10 +87,8 @@ def classes(path: str | Path, points: Tensor, labels: Tensor | None, names: Sequ
     size = min(36.0, max(9.0, 700 / max(len(points), 1) ** 0.5))
     for kind, name in enumerate(names) if labels is not None else ():
         x, y = points[labels == kind].T
-        marker = f"${name}$" if letters else MARKERS[kind // len(COLOURS) % len(MARKERS)]
-        axes.scatter(
-            x, y, s=size, color=COLOURS[kind % len(COLOURS)], alpha=0.85, linewidths=0, marker=marker, label=name
-        )
+        marker = f"${name}$" if letters else MARKERS[kind // len(TEN) % len(MARKERS)]
+        axes.scatter(x, y, s=size, color=TEN[kind % len(TEN)], alpha=0.85, linewidths=0, marker=marker, label=name)
     axes.set_title(title)
     if labels is not None and 1 < len(names) <= 20:
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=(60 / size) ** 0.5)
