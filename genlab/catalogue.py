@@ -12,7 +12,8 @@ from typing import Any
 
 from genlab.errors import ConfigError, nearest
 from genlab.presets import card, file_of, groups, plural, read
-from genlab.validation.fits import spell
+from genlab.validation.choices import likelihoods, nets, referring
+from genlab.validation.fits import admitted_words, spell
 from genlab.validation.signatures import literal, signature
 
 SHOWN = ("model", "data", "loss", "experiment")
@@ -57,9 +58,18 @@ def options(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for name, argument in (known.arguments if known else {}).items():
         if not argument.required or name in node:
             value = node.get(name, literal(argument.default))
-            found[name] = {"value": value, "takes": spell(argument.annotation)}
+            words = admitted_words(argument.annotation)
+            found[name] = {"value": value, "takes": spell(argument.annotation)} | ({"choices": words} if words else {})
             if isinstance(value, Mapping):
                 found |= {f"{name}.{inner}": option for inner, option in options(value).items()}
+    return found
+
+
+def choices(content: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Words for the keys of a model's file that choose a module: its nets, and its output distribution."""
+    found = nets(target for _, target in referring(content))
+    if "likelihood" in (content.get("model") or {}):
+        found["model.likelihood"] = likelihoods()
     return found
 
 
@@ -82,7 +92,7 @@ def flat(node: Any, key: str = "") -> dict[str, Any]:
 def describe(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, Any]:
     """The card of one option: everything that its file, its recipes and its target's source say."""
     path = file_of(group, option, folders)
-    content = {key: value for base in based(group, option, folders) for key, value in read(base).items()}
+    content = contents(group, option, folders)
     node = content.get(group) if "_target_" not in content else content
     about = entry(group, option, folders) | {"card": card(path), "picks": picks(path, folders), "file": str(path)}
     if isinstance(content.get("trainer"), dict):
@@ -92,6 +102,10 @@ def describe(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, 
         about["options"] = {f"{group}.{name}": value for name, value in options(settled(node, content)).items()}
         if group == "model" and isinstance(content.get("training"), Mapping):
             about["options"] |= {f"training.{name}": value for name, value in options(content["training"]).items()}
+        for key, words in choices(content).items():
+            if key in about["options"]:
+                null = " or null" * about["options"][key]["takes"].endswith("null")
+                about["options"][key] |= {"takes": f"one of {', '.join(words)}{null}", "choices": words}
     recipes = [name for name in groups(folders).get("recipe", []) if name.startswith(f"{option}/")]
     if group == "model" and recipes:
         known = groups(folders).get("data", [])
@@ -108,6 +122,23 @@ def based(group: str, option: str, folders: Sequence[str] = ()) -> list[Path]:
     path = file_of(group, option, folders)
     below = [name for name in read(path).get("defaults") or [] if isinstance(name, str) and name != "_self_"]
     return [*(file for name in below for file in based(group, name, folders)), path]
+
+
+def contents(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, Any]:
+    """What the file of an option says, after those that it builds on."""
+    content: dict[str, Any] = {}
+    for path in based(group, option, folders):
+        content = over(content, read(path))
+    return content
+
+
+def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """One mapping put over another, mappings within them too."""
+    found = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(found.get(key), Mapping)
+        found[key] = over(found[key], value) if both else value
+    return found
 
 
 def reached(recipe: str, folders: Sequence[str] = ()) -> list[str]:

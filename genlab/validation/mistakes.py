@@ -26,7 +26,7 @@ class Problems:
 
     def add(self, error: ConfigError) -> None:
         """Note one; of two about the same key and value, the first."""
-        self.found.setdefault(f"{error.key}={error.value}", error)
+        self.found.setdefault(error.setting, error)
 
     def stop(self) -> None:
         """Raise what there is.
