@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from genlab.cli.verbs import HYDRA_FLAGS, HYDRA_VALUES, SHOWN, VERBS
+from genlab.cli.verbs import HYDRA_FLAGS, HYDRA_VALUES, INFORMED, SHOWN, VERBS
 from genlab.errors import UsageError, nearest
+
+FOLDER_FLAGS = ("--config-dir", "-cd")
 
 
 class Line(NamedTuple):
@@ -34,24 +36,30 @@ def take_apart(verb: str, arguments: list[str]) -> Line:
     line = Line([], set(), [], [])
     hydra = verb == "train"
     known = {*VERBS[verb].flags, "--config-dir", "--help", *(HYDRA_FLAGS + HYDRA_VALUES + ("--info",) if hydra else ())}
-    rest = iter(arguments)
-    for argument in rest:
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
         flag, equals, value = argument.partition("=")
         if not argument.startswith("-") or argument == "-":
             line.words.append(argument)
         elif argument in VERBS[verb].flags:
             line.flags.add(argument)
-        elif flag in ("--config-dir", "-cd") or (hydra and flag in HYDRA_VALUES):
-            value = value if equals else next(rest, "")
+        elif flag in FOLDER_FLAGS or (hydra and flag in HYDRA_VALUES):
+            value = value if equals else rest.pop(0) if rest else ""
             if not value:
                 raise UsageError(f"{flag}: it needs a value")
             if flag in ("--cfg", "-c") and value not in SHOWN:
                 raise UsageError(f"{flag}={value}: there are {', '.join(SHOWN)}")
-            if flag in ("--config-dir", "-cd"):
+            if flag in FOLDER_FLAGS:
                 line.folders.append(value)
             else:
                 line.hydra.extend([flag, value])
-        elif hydra and (argument in HYDRA_FLAGS or flag in ("--info", "-i")):
+        elif hydra and flag in ("--info", "-i"):
+            value = value if equals else rest.pop(0) if rest and rest[0] in INFORMED else "all"
+            if value not in INFORMED:
+                raise UsageError(f"{argument}: there are {', '.join(INFORMED)}")
+            line.hydra.append(f"--info={value}")
+        elif hydra and argument in HYDRA_FLAGS:
             line.hydra.append(argument)
         else:
             hint = nearest(flag, known)
