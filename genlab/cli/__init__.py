@@ -101,7 +101,9 @@ def laid_out(rows: list[tuple[str, str, str]], width: int | None) -> list[str]:
 
 def run(arguments: list[str]) -> int:
     """Dispatch to a verb; the exit code."""
-    if not arguments or arguments[0] in ("--help", "-h", "help"):
+    if arguments[:1] == ["help"]:  # of a verb, if one is named
+        arguments = [*arguments[1:2], "--help"]
+    if not arguments or arguments[0] in ("--help", "-h"):
         print(overview())
         return 0
     name, rest = arguments[0], arguments[1:]
@@ -117,7 +119,7 @@ def run(arguments: list[str]) -> int:
         what = "flag" if name.startswith("-") else "verb"
         hint = nearest(name, [*VERBS, "--help", "--version"])
         raise UsageError(f"{name}: no such {what}" + (f"; did you mean '{hint}'?" if hint else "; see genlab --help"))
-    if "--help" in rest or "-h" in rest:
+    if "--help" in rest or "-h" in rest or rest == ["help"]:
         print(f"genlab {name}: {VERBS[name].summary}\n\n{VERBS[name].usage}")
         return 0
     line = take_apart(name, rest)
@@ -143,6 +145,9 @@ def check(verb: str, line: Line) -> int:
     """``genlab check``: compose as training does, then the laws."""
     from genlab import validate
 
+    for word in line.words:
+        if word.partition("=")[0] == "run":
+            raise UsageError(f"{word}: genlab check takes no run but a config: model=realnvp data=moons")
     checked = validate.check(line.words, line.folders, advice="genlab check takes one")
     admit(checked.plugins)
     from genlab.check import main
@@ -167,5 +172,5 @@ def complete(verb: str, line: Line) -> int:
     """``genlab completion``."""
     from genlab.cli.completion import script
 
-    print(script(line.words[0] if line.words else ""))
+    print(script(" ".join(line.words)))
     return 0

@@ -62,7 +62,8 @@ def take_apart(verb: str, arguments: list[str]) -> Line:
         elif hydra and argument in HYDRA_FLAGS:
             line.hydra.append(argument)
         else:
-            hint = nearest(flag, known)
+            after = rest[0] if rest and "=" not in rest[0] and not rest[0].startswith("-") else "..."
+            hint = as_word(verb, flag, value or after) or (nearest(flag, known) if len(flag) > len("-x") else "")
             raise UsageError(
                 f"{argument}: genlab {verb} has no such flag"
                 + (f"; did you mean '{hint}'?" if hint else f"; see genlab {verb} --help")
@@ -71,3 +72,14 @@ def take_apart(verb: str, arguments: list[str]) -> Line:
         if not Path(folder).is_dir():
             raise UsageError(f"--config-dir={folder}: no such folder")
     return line
+
+
+def as_word(verb: str, flag: str, value: str) -> str:
+    """``key=value`` for a flag that is the name of an option or a group, as in other programs; empty for others."""
+    from genlab.presets import conf_folder, groups, read
+
+    name = flag.lstrip("-").replace("-", "_")
+    page = conf_folder() / f"{'train' if verb == 'check' else verb}.yaml"
+    known = {*groups(), *(["run"] if verb == "train" else [])} if verb in ("train", "check", "list") else set()
+    known |= {*read(page)} - {"defaults"} if page.is_file() else set()
+    return f"{name}={value}" if name.partition(".")[0] in known else ""

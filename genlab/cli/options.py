@@ -61,7 +61,9 @@ def sorted_out(
         key, equals, value = word.partition("=")
         bare = key.lstrip("+~")
         group = bare.partition(".")[0]
-        if not equals or Path(word).exists():
+        if not equals and word in base and not Path(word).exists():
+            problems.add(ConfigError(word, "", "write key=value", f"{word}=...", "command line", word))
+        elif not equals or Path(word).exists():
             places.append(word)
         elif bare in known and bare in base:
             if value in (*known[bare], "null", "") or value[:1] in "'\"[{$":
@@ -75,7 +77,8 @@ def sorted_out(
             given.append(f"++{bare}={quoted(value)}")
         else:
             near = nearest(key, base)
-            problems.add(ConfigError(key, value, f"genlab {verb} has no such option", near, "command line"))
+            listing = "" if near else f"; it has {', '.join(base)}"
+            problems.add(ConfigError(key, value, f"genlab {verb} has no such option{listing}", near, "command line"))
     if places:
         key = "runs" if "runs" in base else "run"
         given.append(f"{key}={quoted(places[0])}" if len(places) == 1 else f"{key}=[{','.join(map(quoted, places))}]")

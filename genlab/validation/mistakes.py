@@ -136,6 +136,8 @@ def wrong_type(key: str, value: Any, argument: Argument) -> ConfigError:
     suggestion = nearest(value, admitted_words(argument.annotation)) if simple else ""
     if isinstance(value, float) and value.is_integer() and may_be(argument, int(value)):
         suggestion = str(int(value))
+    if simple and may_be(argument, [value]):
+        suggestion = f"[{value}]"
     if isinstance(value, str) and value.lower() in ("yes", "on", "no", "off") and may_be(argument, True):
         suggestion = "true" if value.lower() in ("yes", "on") else "false"
     shown = str(value).lower() if isinstance(value, bool) else "null" if value is None else value

@@ -7,6 +7,7 @@ them in one go. What only the model or its data can tell is left to the verbs.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ Options = Mapping[str, Any]
 LEAST = {"n": 1, "k": 1, "batch": 1, "devices": 1, "seed": 0}
 PATHS = ("spherical", "linear")
 DEVICES = ("auto", "cpu", "gpu", "cuda")
+MOST = 10_000_000  # seeds
 FEW = 6  # words that are listed although it is clear which one is meant
 CHECKPOINTS = {"sample": ("best", "last"), "eval": ("best", "last", "all")}
 
@@ -44,6 +46,9 @@ def wrong(verb: str, options: Options, folders: Sequence[str] = ()) -> Iterator[
                 yield ConfigError(key, value, f"no such {what}{listing}", near)
     if verb == "eval":
         yield from wrong_metrics(options, folders)
+    if verb == "report" and options.get("out") and options.get("format") != "html":
+        reason = "only format=html writes a file of its own; others go to stdout: > table.csv"
+        yield ConfigError("out", options["out"], reason)
     runs: list[Run] = []
     for part in listed(options.get("run")):
         try:
@@ -143,7 +148,7 @@ def wrong_place(verb: str, options: Options, runs: Sequence[Run]) -> Iterator[Co
     if samples and not named and not checkpoint and not options.get("data"):
         yield ConfigError("data", None, "samples= are measured by a data set: data=cifar10")
     if verb == "sample" and len(runs) > 1:
-        yield ConfigError("run", named, f"{len(runs)} runs are there; sample takes one", str(runs[0].path))
+        yield ConfigError("run", named, f"{len(runs)} runs are there; sample takes one", os.path.relpath(runs[0].path))
     if checkpoint is None:
         return
     text, is_file = str(checkpoint), Path(str(checkpoint)).is_file()
@@ -190,7 +195,10 @@ def parse_seeds(text: Any, n: int) -> list[int]:
         low, dash, high = str(part).strip().partition("-")
         if not low.isdigit() or (dash and not high.isdigit()) or (dash and int(high) < int(low)):
             raise ConfigError("seeds", text, "write 0-63, or 1,5,9, or both: 0-7,16")
-        seeds += range(int(low), int(high if dash else low) + 1)
+        span = range(int(low), int(high if dash else low) + 1)
+        if len(seeds) + len(span) > MOST:
+            raise ConfigError("seeds", text, f"more than {MOST} of them")
+        seeds += span
     return seeds
 
 
