@@ -86,7 +86,7 @@ def read(path: str | Path) -> dict[str, Any]:
 def others(path: Path) -> str:
     """What there is in place of a damaged checkpoint."""
     whole = sorted(other.name for other in path.parent.glob("*.ckpt") if other != path)
-    return f"; beside it: {', '.join(whole)}" if whole else "; without it the run starts from its first step"
+    return f"; beside it: {', '.join(whole)}" if whole else "; there is no other beside it"
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> Loaded:

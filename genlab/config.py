@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from genlab.errors import ConfigError, GenlabError
 from genlab.presets import conf_folder
 from genlab.run import Run, alone, settled
+from genlab.validation.choices import referring
 
 VERSION_BASE = "1.3"
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -51,6 +52,7 @@ class Composed:
         sweep: where Hydra would put a sweep.
         varied: values by key that the config itself has Hydra's basic sweeper combine, ``hydra.sweeper.params``.
         referred: the first part of every key that a value refers to, ``${model}`` or ``${model.latent}``.
+        targets: by key, those that refer to other values, as written: ``genlab.models.gan.${model.net}.Generator``.
     """
 
     config: dict[str, Any]
@@ -59,6 +61,7 @@ class Composed:
     sweep: str
     varied: dict[str, str]
     referred: frozenset[str]
+    targets: dict[str, str]
 
 
 def compose(name: str, overrides: Sequence[str], folders: Sequence[str] = ()) -> Composed:
@@ -76,8 +79,9 @@ def compose(name: str, overrides: Sequence[str], folders: Sequence[str] = ()) ->
         varied = {str(key): str(values) for key, values in params.items()}
         with read_write(config), open_dict(config):
             del config["hydra"]
-        referred = frozenset(re.findall(r"\$\{(\w+)", str(OmegaConf.to_container(config, resolve=False))))
-        return Composed(plain(config), choices, folder, sweep, varied, referred)
+        written = OmegaConf.to_container(config, resolve=False)
+        referred = frozenset(re.findall(r"\$\{(\w+)", str(written)))
+        return Composed(plain(config), choices, folder, sweep, varied, referred, dict(referring(written)))
 
 
 def options(group: str) -> list[str]:

@@ -177,7 +177,8 @@ def atomic(path: Path) -> Iterator[Path]:
         yield partial
         partial.replace(path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a failed write, unlike a failed open, does not say where
+        if error.filename in (None, str(partial)):  # a failed write does not say where; nobody knows the partial file
+            error.filename = str(path)
         raise
     finally:
         partial.unlink(missing_ok=True)
@@ -202,12 +203,18 @@ def settled(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def no_run(path: str | Path) -> ConfigError:
-    """There is no run, and the folder beside it that may have been meant."""
+    """There is no run, and the folder around, below or beside it that may have been meant."""
+    reason = "no run there (a run is a folder with a config.yaml)"
+    if Path(path).is_file() and (around := next((p for p in Path(path).parents if (p / "run.yaml").is_file()), None)):
+        return ConfigError("run", path, "a file of a run", str(around), "command line")
+    below = [file.parent for depth in (1, 2, 3) for file in sorted(Path(path).glob("*/" * depth + "run.yaml"))]
+    if below:
+        what = "a run is" if len(below) == 1 else f"{len(below)} runs are"
+        return ConfigError("run", path, f"{what} below it, and one is wanted here", str(below[0]), "command line")
     parent = Path(path).parent
     there = parent.iterdir() if parent.is_dir() else ()
     beside = [entry.name for entry in there if entry.is_dir() and entry.name != Path(path).name]
     near = nearest(Path(path).name, beside)
-    reason = "no run there (a run is a folder with a config.yaml)"
     return ConfigError("run", path, reason, str(parent / near) if near else "", "command line")
 
 

@@ -51,7 +51,7 @@ def main(folder: str | Path) -> int:
     with writable(run, last), alone(run):
         training = assemble(run)
         module, trainer = training.module, training.trainer
-        if last.is_file() and checkpoint.read(last)["genlab"]["step"] >= module.steps:
+        if last.is_file() and step_of(run, last) >= module.steps:
             say(f"{run.path}: trained already, {module.steps} steps; give trainer.max_steps=... to go on")
             return 0
         note(run, status="training", error=None)
@@ -93,6 +93,22 @@ def writable(run: Run, last: Path) -> Iterator[None]:
             raise
         where, reason = error.filename or run.path, error.strerror or error
         raise GenlabError(f"{where}: cannot write: {reason}; {resumable(last)}") from None
+
+
+def step_of(run: Run, last: Path) -> int:
+    """The step of a run's last checkpoint.
+
+    Raises:
+        CheckpointError: it is damaged; the message says what can be done without it.
+    """
+    try:
+        step: int = checkpoint.read(last)["genlab"]["step"]
+        return step
+    except CheckpointError as error:
+        file, best = shlex.quote(os.path.relpath(last)), last.with_name("best.ckpt")
+        alone = f" (weights alone: for sample, eval, and init_from={shown(run)} of a new run)" if best.is_file() else ""
+        again = f"to start over: rm {file} && genlab train run={shown(run)}"
+        raise CheckpointError(f"{error}{alone}; {again}") from None
 
 
 def resumable(last: Path) -> str:

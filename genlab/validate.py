@@ -17,6 +17,7 @@ from genlab.config import COMPOSE_ERRORS, Composed
 from genlab.errors import ConfigError, nearest
 from genlab.presets import groups
 from genlab.run import settled
+from genlab.validation.choices import wrong_nets
 from genlab.validation.fits import fits
 from genlab.validation.mistakes import BARE, Problems, free_form, has, mistakes, not_taken
 from genlab.validation.origin import Origin
@@ -139,8 +140,10 @@ def check_job(
         composed = replace(composed, config=settled(whole, overrides(words)))
         origin = Origin(words, folders, composed)
         doubtful = {word.key for word in words if word.rest == STANDS_IN}
-        for error in [*strays(composed, folders), *mistakes(composed.config)]:
-            if error.key.partition(".")[0] in doubtful:
+        nets = list(wrong_nets(composed.config, composed.targets))
+        hanging = {key for _, keys in nets for key in keys}
+        for error in [*strays(composed, folders), *(net for net, _ in nets), *mistakes(composed.config)]:
+            if error.key.partition(".")[0] in doubtful or error.key in hanging:
                 continue
             source = error.source or origin.of(error.key)
             problems.add(ConfigError(error.key, error.value, error.reason, error.suggestion, source))
@@ -183,7 +186,8 @@ def refused(word: Word, error: Exception) -> ConfigError:
     if word.prefix == "+" and "already at" in said:
         return ConfigError(f"+{word.key}", value, "the key is there already", f"{word.key}={value}", "command line")
     if word.prefix == "~":
-        return ConfigError(f"~{word.key}", value, "no such key to delete", "", "command line")
+        reason = "the config refers to it" if "nterpolation" in said else "no such key to delete"
+        return ConfigError(f"~{word.key}", value, reason, "", "command line")
     return ConfigError(word.key, value, said, "", "command line")
 
 

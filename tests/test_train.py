@@ -236,6 +236,25 @@ def test_checkpoints_that_are_damaged_or_not_to_be_trusted_are_refused(tmp_path)
     assert not witness.exists()
 
 
+def test_what_can_be_done_without_a_damaged_last_checkpoint_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = make(Path("run"), *VAE, "trainer.max_steps=2")
+    train.main(run.path)
+    last, best = run.checkpoint("last"), run.checkpoints / "best.ckpt"
+    last.write_bytes(last.read_bytes()[:1000])
+    capsys.readouterr()
+    again = "to start over: rm run/checkpoints/last.ckpt && genlab train run=run"
+    for there in (True, False):
+        assert cli.main(["train", "run=run", "trainer.max_steps=4"]) == 1
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1 and "last.ckpt: damaged or cut short" in told and told.rstrip().endswith(again)
+        assert ("beside it: best.ckpt (weights alone" in told) == there and ("init_from=run " in told) == there
+        best.unlink(missing_ok=True)
+    last.unlink()
+    assert cli.main(["train", "run=run"]) == 0
+    assert checkpoint.read(last)["genlab"]["step"] == 4
+
+
 def test_two_ranks_train_to_the_weights_of_one(tmp_path):
     """The likelihood of a flow on continuous data has no noise, so that only rounding may tell the two apart."""
     typed = [*FLOW, "trainer.max_steps=20", "trainer.accelerator=cpu"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab.cli.line import Line
-from genlab.errors import GenlabError, UsageError
+from genlab.errors import ConfigErrors, GenlabError, UsageError, nearest
 
 
 class SweepError(GenlabError):
@@ -24,19 +24,14 @@ def train(line: Line) -> int:
     if resumed:
         return resume(resumed, line)
     from genlab import config, validate
-    from genlab.validation.words import quoted
 
     asked = {flag.partition("=")[0] for flag in line.hydra}
     shows = asked & {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
     multirun = bool(asked & {"-m", "--multirun"})
     if shows and multirun:
         raise UsageError(f"{min(shows)}: shows one job; leave out --multirun")
-    if shows:  # Hydra answers; a config to be looked at need not be right
-        words = list(map(quoted, line.words))
-        with contextlib.suppress(GenlabError):
-            words = validate.check(line.words, line.folders, multirun=True).overrides
-        config.train([*words, *config.search_path(line.words, line.folders)], line.hydra)
-        return 0
+    if shows:
+        return look(line)
     checked = validate.check(line.words, line.folders, multirun=multirun)
     admit(checked.plugins)
     if "--dry-run" in line.flags:
@@ -60,6 +55,36 @@ def train(line: Line) -> int:
     return 0
 
 
+def look(line: Line) -> int:
+    """Hydra's answer to ``--cfg`` and the like. A config to be looked at need not be right, only such that Hydra can
+    make it.
+
+    Raises:
+        GenlabError: it cannot, or there is no such package.
+    """
+    from genlab import config, validate
+    from genlab.validation.mistakes import has
+    from genlab.validation.words import quoted
+
+    words, wrong = list(map(quoted, line.words)), None
+    try:
+        checked = validate.check(line.words, line.folders, multirun=True)
+        words = checked.overrides
+        after = dict(zip(line.hydra, line.hydra[1:], strict=False))
+        package = after.get("--package", after.get("-p", "_global_"))
+        if not package.startswith(("_", "hydra")) and not has(checked.config, package):
+            near = nearest(package, checked.config)
+            told = f"; did you mean '{near}'?" if near else f"; there are {', '.join(checked.config)}"
+            raise UsageError(f"--package={package}: no such part of the config{told}")
+    except ConfigErrors as error:
+        wrong = error
+    try:
+        config.train([*words, *config.search_path(line.words, line.folders)], line.hydra)
+    except GenlabError as error:
+        raise wrong or error from None
+    return 0
+
+
 def resume(resumed: list[str], line: Line) -> int:
     """``genlab train run=FOLDER``: from the folder alone, without Hydra."""
     from genlab.cli.resume import check
@@ -67,7 +92,12 @@ def resume(resumed: list[str], line: Line) -> int:
     from genlab.run import Run, alone, rank
 
     end_with_parent()
-    folder = resumed[-1].partition("=")[2]
+    folders = {word.partition("=")[2] for word in resumed}
+    if len(folders) > 1 or "" in folders:
+        raise UsageError("run=: one folder of a run is wanted, run=outputs/vae")
+    if line.hydra:
+        raise UsageError(f"{line.hydra[0]}: a run that exists is what its config.yaml says; leave this flag out")
+    (folder,) = folders
     changes = [word for word in line.words if word not in resumed]
     if "--dry-run" in line.flags:
         return dry_run([check(folder, changes).config], line)

@@ -109,6 +109,7 @@ genlab list model=wgan_gp                        equation, reference, recipe and
 HYDRA_FLAGS = ("--hydra-help", "--resolve", "--run", "-r", "--multirun", "-m", "--shell-completion", "-sc")
 HYDRA_VALUES = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn")
 SHOWN = ("job", "hydra", "all")  # what --cfg may print
+INFORMED = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")  # and --info, or nothing after it
 
 
 def overview() -> str:

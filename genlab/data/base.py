@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 
 from genlab.data import pixels
 from genlab.data.files import Download, fetch
-from genlab.data.store import Pictures, decode
+from genlab.data.store import Pictures, UnreadableError, decode
 from genlab.errors import ConfigError, DataError, nearest
 from genlab.spec import Spec
 
@@ -182,9 +182,14 @@ class Images:
     def prepare(self) -> None:
         for file in self.missing():
             fetch(self.folder, file)
-        if self.decoded:
-            for name in SPLITS:
+        spoilt: dict[str, str] = {}
+        for name in SPLITS if self.decoded else ():
+            try:
                 self.split(name)
+            except UnreadableError as error:  # those of the other splits are told with these
+                spoilt |= error.spoilt
+        if spoilt:
+            raise UnreadableError(spoilt)
 
     def split(self, name: str) -> Examples:
         if name not in SPLITS:

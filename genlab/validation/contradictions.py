@@ -16,7 +16,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from genlab.errors import ConfigError, nearest
-from genlab.validation.signatures import Signature, locate, signature
+from genlab.validation.choices import likelihoods
+from genlab.validation.signatures import Signature, signature
 
 Config = Mapping[str, Any]
 
@@ -144,11 +145,9 @@ def device(config: Config) -> Iterator[ConfigError]:
 def output_distribution(config: Config) -> Iterator[ConfigError]:
     """A Bernoulli variable has two values."""
     choice, given = look(config, "model.likelihood"), levels(config)
-    package = locate("genlab.likelihoods")
-    files = package.parent.glob("*.py") if package else ()
-    known = [path.stem for path in files if path.stem not in ("__init__", "base")]
+    known = likelihoods()
     if isinstance(choice, str) and choice not in known:
-        reason = f"no such output distribution; there are {', '.join(sorted(known))}"
+        reason = f"no such output distribution; there are {', '.join(known)}"
         yield ConfigError("model.likelihood", choice, reason, nearest(choice, known))
     if choice == "bernoulli" and kind(config) == "vector":
         yield ConfigError("model.likelihood", choice, "for binary data; these are continuous", "gaussian")
