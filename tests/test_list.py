@@ -9,7 +9,7 @@ import pytest
 from genlab.catalogue import PAPER, card_text, changes, describe, entry, main, picks, reached
 from genlab.cli.completion import candidates, script
 from genlab.cli.launchers import installed
-from genlab.errors import ConfigError
+from genlab.errors import ConfigErrors
 from genlab.presets import card, conf_folder, file_of, groups
 from genlab.validation.choices import nets
 
@@ -114,6 +114,26 @@ def test_a_model_that_builds_on_another_has_its_options_on_the_card(tmp_path):
     assert about["model.latent"]["value"] == 3 and about["model.net"]["choices"] == ["conv", "mlp"]
 
 
+def test_several_cards_are_shown_and_all_slips_among_them_told(capsys):
+    main(["model=vae,gan", "loss=nll"], as_json=True)
+    assert [card["name"] for card in json.loads(capsys.readouterr().out)] == ["vae", "gan", "nll"]
+    main(["model=vae,gan"])
+    assert (
+        capsys.readouterr().out == f"{card_text(describe('model', 'vae'))}\n\n\n{card_text(describe('model', 'gan'))}\n"
+    )
+    with pytest.raises(ConfigErrors) as caught:
+        main(["model=vea", "lossses", "data=mnits", "models"])
+    suggestions = {error.setting: error.suggestion for error in caught.value.problems}
+    assert suggestions.pop("model=vea lossses data=mnits models") == ""
+    assert suggestions == {"model=vea": "vae", "lossses": "losses", "data=mnits": "mnist"}
+
+
+def test_the_card_of_a_metric_names_its_figures(capsys):
+    main(["metric=likelihood"])
+    shown = capsys.readouterr().out
+    assert "metrics= of genlab eval: nats, bpd, negative_elbo, ess" in shown and "metric.k" not in shown
+
+
 def test_options_of_nested_nodes_are_on_the_card():
     about = describe("model", "wgan_gp")
     assert about["options"]["model.generator"]["value"]["_target_"] == "genlab.models.gan.dcgan.Generator"
@@ -134,9 +154,9 @@ def test_own_configs_are_listed_too(tmp_path, capsys):
 
 @pytest.mark.parametrize(("words", "suggestion"), [(["modells"], "models"), (["model=wgan_pg"], "wgan_gp")])
 def test_slips_are_answered_with_a_suggestion(words, suggestion):
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigErrors) as caught:
         main(words)
-    assert caught.value.suggestion == suggestion
+    assert [problem.suggestion for problem in caught.value.problems] == [suggestion]
 
 
 @pytest.mark.parametrize(
