@@ -75,7 +75,8 @@ def read(path: str | Path) -> dict[str, Any]:
             f"{path}: holds more than tensors and plain containers; refused, nothing was run"
         ) from None
     except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: damaged or cut short ({type(error).__name__}){others(path)}") from None
+        told = getattr(error, "strerror", None) or f"damaged or cut short ({type(error).__name__})"
+        raise CheckpointError(f"{path}: {told}{others(path)}") from None
     if spoilt is not None:
         raise CheckpointError(f"{path}: damaged: {spoilt} is not as it was written{others(path)}")
     if not isinstance(state, dict) or not isinstance(state.get("genlab"), dict):

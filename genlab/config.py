@@ -242,7 +242,7 @@ def failures(sweep: Path, before: Mapping[Path, int]) -> dict[str, str]:
     return found
 
 
-def claim(folder: str) -> str:
+def claim(folder: str, name: str = "hydra.run.dir") -> str:
     """The folder itself, or one numbered after it where another run started in the same second took that name."""
     path, number = Path(folder), 1
     while True:
@@ -252,7 +252,8 @@ def claim(folder: str) -> str:
         except FileExistsError:
             path, number = Path(f"{folder}-{number}"), number + 1
         except OSError as error:
-            raise GenlabError(f"{path}: cannot make the run folder: {error.strerror}") from None
+            reason = f"cannot make the run folder: {error.strerror}; {name}=... puts it elsewhere"
+            raise GenlabError(f"{path}: {reason}") from None
 
 
 def folder_name(text: str) -> str:

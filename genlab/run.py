@@ -205,6 +205,8 @@ def settled(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
 def no_run(path: str | Path) -> ConfigError:
     """There is no run, and the folder around, below or beside it that may have been meant."""
     reason = "no run there (a run is a folder with a config.yaml)"
+    if Path(path).is_dir() and not os.access(path, os.R_OK | os.X_OK):
+        return ConfigError("run", path, "a folder that cannot be read: Permission denied", "", "command line")
     if Path(path).is_file() and (around := next((p for p in Path(path).parents if (p / "run.yaml").is_file()), None)):
         return ConfigError("run", path, "a file of a run", str(around), "command line")
     below = [file.parent for depth in (1, 2, 3) for file in sorted(Path(path).glob("*/" * depth + "run.yaml"))]
@@ -212,7 +214,7 @@ def no_run(path: str | Path) -> ConfigError:
         what = "a run is" if len(below) == 1 else f"{len(below)} runs are"
         return ConfigError("run", path, f"{what} below it, and one is wanted here", str(below[0]), "command line")
     parent = Path(path).parent
-    there = parent.iterdir() if parent.is_dir() else ()
+    there = parent.iterdir() if parent.is_dir() and os.access(parent, os.R_OK | os.X_OK) else ()
     beside = [entry.name for entry in there if entry.is_dir() and entry.name != Path(path).name]
     near = nearest(Path(path).name, beside)
     return ConfigError("run", path, reason, str(parent / near) if near else "", "command line")
@@ -252,7 +254,11 @@ def alone(run: Run) -> Iterator[None]:
     if rank() != 0:
         yield
         return
-    with open(run.path / ".lock", "w") as file:
+    try:
+        file = open(run.path / ".lock", "w")  # noqa: SIM115
+    except OSError as error:
+        raise GenlabError(f"run={run.path}: cannot be written: {error.strerror}") from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

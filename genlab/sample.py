@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     if not options["temperature"] > 0:
         raise ConfigError("temperature", options["temperature"], "must be a positive number")
     path, folder = locate(options)
+    writable(folder)
     with ranks.group(options.get("devices") or 1, options.get("device") or "auto") as device:
         loaded = load(path, device)
         seeds = parse_seeds(options.get("seeds"), options["n"])
@@ -60,6 +62,18 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     else:
         print(f"{count} samples of step {loaded.step}: {picture}  {numbers}")
     return 0
+
+
+def writable(folder: Path) -> None:
+    """Refuse a folder in which nothing can be written, before anything is sampled.
+
+    Raises:
+        GenlabError: it is one.
+    """
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        reason = "Permission denied" if there.is_dir() else f"{os.path.relpath(there)} is a file"
+        raise GenlabError(f"{folder}: cannot write there: {reason}; out=<folder> puts the samples elsewhere")
 
 
 def locate(options: Mapping[str, Any]) -> tuple[Path, Path]:

@@ -45,6 +45,14 @@ def test_help_loads_nothing_but_the_standard_library():
     assert done.stdout.splitlines()[-1] == "[]" and time.perf_counter() - start < 5
 
 
+def test_help_of_a_verb_comes_in_any_order(capsys):
+    shown = []
+    for words in (["train", "--help"], ["help", "train"], ["train", "help"]):
+        assert main(*words) == 0
+        shown.append(capsys.readouterr().out)
+    assert len(set(shown)) == 1 and "--dry-run" in shown[0]
+
+
 def test_version(capsys):
     assert main("--version") == 0
     assert capsys.readouterr().out.split()[0] == "genlab"
@@ -60,10 +68,22 @@ def test_version(capsys):
         (["completion", "bsh"], "bash"),
         (["sample", f"ckpt={__file__}", "temprature=2"], "temperature"),
         (["sample", "rnu=x"], "run"),
+        (["help", "trian"], "train"),
+        (["train", "--model", "vae"], "model=vae"),
+        (["train", "--trainer.max-steps=3"], "trainer.max_steps=3"),
+        (["sample", "-n", "5"], "n=5"),
+        (["train", "wgan_gp"], "model=wgan_gp"),
+        (["train", "model:vae"], "model=vae"),
+        (["train", "--cfg", "job", "--package", "optimiser"], "optimizer"),
+        (["list", "vae"], "model=vae"),
+        (["list", "metrics=bpd"], "likelihood"),
+        (["eval", f"ckpt={__file__}", "metrics"], "metrics=..."),
+        (["train", "init_from=testz"], "tests"),
         (["list", "model=wgan_pg"], "wgan_gp"),
     ],
 )
-def test_slips_exit_with_2_and_one_line_with_a_suggestion(arguments, suggestion, capsys):
+def test_slips_exit_with_2_and_one_line_with_a_suggestion(arguments, suggestion, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
     assert main(*arguments) == 2
     shown = capsys.readouterr()
     assert not shown.out and shown.err.count("\n") == 1
@@ -187,7 +207,7 @@ def test_a_folder_that_holds_another_run_is_refused(tmp_path, monkeypatch):
 
 def test_a_folder_that_cannot_be_made_is_one_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(GenlabError, match="cannot make"):
+    with pytest.raises(GenlabError, match=r"cannot make .* hydra\.run\.dir=\.\.\. puts it elsewhere"):
         config.claim(str(tmp_path / "file" / "run"))
 
 
@@ -340,6 +360,17 @@ def test_mistakes_in_what_is_evaluated_exit_with_2_before_torch(trained):
         (["eval", "run=run,other", "ckpt=run/checkpoints/last.ckpt"], "a file belongs to one run; 2 are named"),
         (["sample", "run=run", "plugins=[nowhere_at_all]"], "neither a folder nor a package"),
         (["report", "run=run", "format=htm"], "did you mean 'html'"),
+        (["report", "run=run", "format=csv", "out=x"], "only format=html writes a file"),
+        (["sample", "run=run/config.yaml"], "a file of a run; did you mean 'run'"),
+        (["train", "run=run/checkpoints/last.ckpt"], "a file of a run; did you mean 'run'"),
+        (["train", "run=."], "2 runs are below it, and one is wanted here; did you mean 'other'"),
+        (["train", "run"], "one folder of a run is wanted"),
+        (["train", "run=run", "run=other"], "one folder of a run is wanted"),
+        (["train", "run=run", "-m"], "leave this flag out"),
+        (["train", "run"], "one folder of a run is wanted"),
+        (["train", "other"], "did you mean 'run=other'"),
+        (["check", "run=run"], "takes no run but a config"),
+        (["sample", "run=run", "seeds=0-99999999999"], "more than 10000000 of them"),
     ],
 )
 def test_a_run_or_checkpoint_that_is_not_there_is_told(words, said, trained, capsys):

@@ -11,7 +11,7 @@ from runs import DIGITS, FLOW, GAN, MOONS, VAE, make_run
 
 from genlab import config, sample
 from genlab.build import build
-from genlab.errors import ConfigError
+from genlab.errors import ConfigError, GenlabError
 from genlab.extractors.base import Shared
 from genlab.extractors.digits import Digits
 from genlab.run import Run
@@ -127,6 +127,12 @@ def test_a_temperature_narrows_what_a_flow_draws(tmp_path):
 def test_what_cannot_be_is_refused(vae, words, said):
     with pytest.raises(ConfigError, match=said):
         sampled(vae, *words)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_sampled(vae, monkeypatch):
+    monkeypatch.setattr(sample, "load", None)
+    with pytest.raises(GenlabError, match=r"config\.yaml is a file; out=<folder> puts the samples elsewhere"):
+        sampled(vae, f"out={vae.path / 'config.yaml'}")
 
 
 def test_a_linear_path_is_straight_and_a_spherical_one_keeps_its_length():

@@ -124,6 +124,12 @@ def test_what_cannot_be_read_is_told():
     assert "no value" in problems(*PLAIN, "seed=")["seed"].reason
 
 
+def test_a_value_where_a_list_is_wanted_is_put_in_brackets():
+    assert problems("data=cifar10", "data.classes=cat")["data.classes"].suggestion == "[cat]"
+    found = problems(*PLAIN, "optimizer.betas=0.5")["optimizer.betas"]
+    assert (found.reason, found.suggestion) == ("must be a list of 2 numbers", "")
+
+
 def test_paths_with_letters_that_hydra_does_not_know_need_no_quotes():
     checked = validate.check([*PLAIN, "data.root=~/bücher/x y"])
     assert checked.config["data"]["root"] == "~/bücher/x y"

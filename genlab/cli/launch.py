@@ -39,7 +39,7 @@ def train(line: Line) -> int:
     name, place = ("hydra.sweep.dir", checked.jobs[0].sweep) if multirun else ("hydra.run.dir", checked.jobs[0].folder)
     overrides = [*checked.overrides, *config.search_path(line.words, line.folders)]
     if not any(word.startswith(f"{name}=") for word in line.words):
-        place = config.claim(place)
+        place = config.claim(place, name)
         overrides.append(f"{name}='{place}'")
     before = config.states(Path(place)) if multirun else {}
     folder = config.train(overrides, line.hydra)

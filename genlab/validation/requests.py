@@ -44,11 +44,6 @@ def wrong(verb: str, options: Options, folders: Sequence[str] = ()) -> Iterator[
                 near, what = nearest(value, known), "split" if key == "real" else key
                 listing = "" if near and len(known) > FEW else f"; there are {', '.join(known)}"
                 yield ConfigError(key, value, f"no such {what}{listing}", near)
-    if verb == "eval":
-        yield from wrong_metrics(options, folders)
-    if verb == "report" and options.get("out") and options.get("format") != "html":
-        reason = "only format=html writes a file of its own; others go to stdout: > table.csv"
-        yield ConfigError("out", options["out"], reason)
     runs: list[Run] = []
     for part in listed(options.get("run")):
         try:
@@ -56,6 +51,11 @@ def wrong(verb: str, options: Options, folders: Sequence[str] = ()) -> Iterator[
         except ConfigError as error:
             is_file = part.endswith(".ckpt") and Path(part).is_file()
             yield ConfigError("run", part, "a checkpoint", f"ckpt={part}") if is_file else error
+    if verb == "eval":
+        yield from wrong_metrics(options, folders)
+    if verb == "report" and options.get("out") and options.get("format") != "html":
+        reason = "only format=html writes a file of its own; others go to stdout: > table.csv"
+        yield ConfigError("out", options["out"], reason)
     if verb != "report":
         yield from wrong_place(verb, options, runs)
     if verb == "sample":
