@@ -7,10 +7,12 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from genlab.build import build
 from genlab.catalogue import based, picks
 from genlab.errors import ConfigError
+from genlab.losses.fgan import KL, SquaredHellinger
 from genlab.losses.hinge import Hinge
 from genlab.losses.loss_sensitive import LossSensitive
 from genlab.losses.minimax import Minimax
@@ -27,6 +29,14 @@ def node(name):
     for path in based("loss", name):
         whole |= {key: value for key, value in read(path).items() if key != "defaults"}
     return whole
+
+
+def make(name, **options):
+    """The loss; one with a state of its own in the middle of it."""
+    loss = build(node(name) | options)
+    for buffer in loss.buffers() if isinstance(loss, nn.Module) else ():
+        buffer.fill_(0.5)
+    return loss
 
 
 GAMES = [name for name in groups()["loss"] if hasattr(build(node(name)), "critic")]
@@ -49,13 +59,14 @@ def generator(loss, fake, real):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", GAMES)
 def test_values_and_gradients_are_finite_at_extreme_logits(name, dtype):
-    loss = build(node(name))
-    for option in ({}, {"practical": True}) if "fgan" in name else ({},):
-        loss = build(node(name) | option)
+    for options in ({}, {"practical": True}) if "fgan" in name else ({},):
+        loss = make(name, **options)
         for real, fake in ((-1e4, -1e4), (-1e4, 1e4), (1e4, -1e4), (1e4, 1e4), (0.0, 0.0)):
             on_real = torch.tensor([real, 0.5, real], dtype=dtype, requires_grad=True)
             on_fake = torch.tensor([fake, -0.5, fake], dtype=dtype, requires_grad=True)
-            for value in (critic(loss, on_real, on_fake), generator(loss, on_fake, on_real)):
+            values = [critic(loss, on_real, on_fake), generator(loss, on_fake, on_real)]
+            values += [loss.both(on_real, on_fake)] if hasattr(loss, "both") else []
+            for value in values:
                 assert value.isfinite() and value.shape == ()
                 slopes = torch.autograd.grad(value, (on_real, on_fake), allow_unused=True)
                 assert all(slope is None or slope.isfinite().all() for slope in slopes)
@@ -64,20 +75,23 @@ def test_values_and_gradients_are_finite_at_extreme_logits(name, dtype):
 @pytest.mark.parametrize("name", GAMES)
 def test_a_critic_parts_the_two_and_a_generator_joins_them(name):
     """Down the critic's loss real values rise and generated ones fall; down the generator's, generated ones rise."""
-    loss = build(node(name))
+    loss = make(name)
     real, fake = (torch.full((4,), value, requires_grad=True) for value in (0.8, 0.2))
     up, down = torch.autograd.grad(critic(loss, real, fake), (real, fake))
     assert (up < 0).all() and (down > 0).all()
     (rise,) = torch.autograd.grad(generator(loss, fake, real), fake)
     assert (rise < 0).all()
+    if hasattr(loss, "both"):  # players that make both kinds
+        fall, rise = torch.autograd.grad(loss.both(real, fake), (real, fake))
+        assert (fall > 0).all() and (rise < 0).all()
 
 
 @pytest.mark.parametrize("name", GAMES)
 def test_losses_are_means(name):
     """Of a batch twice over, the same: but for softmax, whose batch is the distribution."""
-    loss, (real, fake) = build(node(name)), torch.randn(2, 5)
+    loss, (real, fake) = make(name), torch.randn(2, 5)
     grown = math.log(2) if name == "softmax" else 0.0
-    once, twice = critic(loss, real, fake), critic(loss, real.repeat(2), fake.repeat(2))
+    once, twice = critic(loss, real, fake), critic(make(name), real.repeat(2), fake.repeat(2))
     assert twice.item() == pytest.approx(once.item() + grown, abs=1e-5)
     once, twice = generator(loss, fake, real), generator(loss, fake.repeat(2), real.repeat(2))
     assert twice.item() == pytest.approx(once.item() + grown, abs=1e-5)
@@ -97,6 +111,15 @@ def test_losses_are_means(name):
 )
 def test_presets_pair_a_loss_with_the_penalty_of_its_paper(loss, penalty):
     assert picks(file_of("loss", loss)) == {"penalty": penalty}
+
+
+@pytest.mark.parametrize("kind", [Minimax, Hinge, KL, SquaredHellinger, Wasserstein])
+def test_players_of_both_kinds_play_against_the_critic(kind):
+    """In a game of zero sum their loss is minus the critic's; hinge is one within its margins, whose two it lacks."""
+    loss, (real, fake) = kind(), 0.3 * torch.randn(2, 6, dtype=torch.float64)
+    both = loss.both(real, fake) if hasattr(loss, "both") else loss.critic(fake, real)
+    margins = 2.0 if kind is Hinge else 0.0
+    assert both.item() == pytest.approx(margins - loss.critic(real, fake).item())
 
 
 # ---- on two known distributions, p = (1, 2, 5) / 8 and q = (4, 3, 1) / 8, each drawn exactly ----

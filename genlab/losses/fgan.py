@@ -55,6 +55,10 @@ class FGAN:
         """Loss of the generator from the critic's values on its examples, (B,)."""
         return -(self.output(fake) if self.practical else self.conjugate(fake)).mean()
 
+    def both(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Loss of players that make both kinds: the bound, or the critic's loss with its labels exchanged."""
+        return self.critic(fake, real) if self.practical else -self.critic(real, fake)
+
 
 class KL(FGAN):
     """KL(p || q), the divergence of maximum likelihood.

@@ -48,3 +48,7 @@ class LossSensitive:
     ) -> Tensor:
         """Loss of the generator from the critic's values on its examples, (B,)."""
         return -fake.mean()
+
+    def both(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Loss of players that make both kinds, who owe each other no margin."""
+        return real.mean() - fake.mean()

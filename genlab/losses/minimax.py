@@ -43,3 +43,7 @@ class Minimax:
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         """Loss of the generator from the critic's logits on its examples, (B,)."""
         return -softplus(fake).mean()
+
+    def both(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Loss of players that make both kinds, whose labels are not smoothed."""
+        return -softplus(-real).mean() - softplus(fake).mean()

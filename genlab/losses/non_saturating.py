@@ -19,3 +19,7 @@ class NonSaturating(Minimax):
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         """Loss of the generator from the critic's logits on its examples, (B,)."""
         return softplus(-fake).mean()
+
+    def both(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Loss of players that make both kinds, each of which wants to be taken for the other."""
+        return softplus(real).mean() + softplus(-fake).mean()

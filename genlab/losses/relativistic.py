@@ -39,3 +39,7 @@ class Relativistic:
     def generator(self, fake: Tensor, real: Tensor) -> Tensor:
         """Loss of the generator from the critic's logits on its examples and on real ones, (B,) each."""
         return self.critic(fake, real)
+
+    def both(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Loss of players that make both kinds: the generator's, which has both in it."""
+        return self.critic(fake, real)

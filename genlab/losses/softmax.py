@@ -27,3 +27,7 @@ class Softmax:
         """Loss of the generator from the critic's values on its examples and on real ones, (M,) and (N,)."""
         batch = torch.cat((real, fake))
         return batch.logsumexp(0) - batch.mean()
+
+    def both(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Loss of players that make both kinds: the generator's, whose target is the same for all."""
+        return self.generator(fake, real)
