@@ -20,3 +20,7 @@ class Hinge:
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         """Loss of the generator from the critic's values on its examples, (B,)."""
         return -fake.mean()
+
+    def both(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Loss of players that make both kinds. (Donahue and Simonyan 2019, arXiv 1907.02544, eq. 2, without hinge)"""
+        return real.mean() - fake.mean()
