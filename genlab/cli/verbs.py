@@ -40,6 +40,7 @@ genlab sample ckpt=FILE                          a checkpoint alone will do
   ckpt=best|last|FILE                 of a run: best unless you say otherwise
   task=grid|interpolate|reconstruct|neighbours|latents|manifold|posterior|density|warp|critic    where the model can
   y=3                class of the samples, where the model is conditional (model=realnvp model.conditional=true)
+  level=1            from which a hierarchical model reconstructs (model=hali); all levels unless you say otherwise
   out=FOLDER                          for the picture and the numbers; the run's own samples/ unless you say otherwise
   plugins=[mine]     admits classes of your package, as in training
   --json             print what was written as JSON""",
