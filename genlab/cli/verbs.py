@@ -42,6 +42,7 @@ genlab sample ckpt=FILE                          a checkpoint alone will do
        density|warp|critic             what the model can do; path=spherical|linear and ends=samples|test are of
                      interpolate, terms=8-3+5 of arithmetic, mask=centre|half|random|FILE of inpaint
   y=3                class of the samples, where the model is conditional (model=realnvp model.conditional=true)
+  level=1            from which a hierarchical model reconstructs (model=hali); all levels unless you say otherwise
   out=FOLDER                          for the picture and the numbers; the run's own samples/ unless you say otherwise
   plugins=[mine]     admits classes of your package, as in training
   --json             print what was written as JSON""",

@@ -76,6 +76,16 @@ class Encodes(Decodes, Protocol):
 
 
 @runtime_checkable
+class Hierarchical(Encodes, Protocol):
+    levels: int
+    """Number of levels of the latent code: 1 the nearest to the example, the last that of ``encode``."""
+
+    def reconstruct(self, x: Tensor, level: int, y: Tensor | None = None) -> Tensor:
+        """What is left of each example after going up to a level and back, (B, *spec.shape)."""
+        ...
+
+
+@runtime_checkable
 class Posterior(Protocol):
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of a Gaussian q(z | x) with independent dimensions, (B, Z) each."""

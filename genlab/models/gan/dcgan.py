@@ -6,6 +6,8 @@ strided layers pad both sides alike (the papers' frameworks pad one pixel more a
 normalisation behind it has no bias, for that would be subtracted again.
 """
 
+import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import ClassVar
 
@@ -142,3 +144,79 @@ class Discriminator(nn.Module):
     def hidden(self, x: Tensor) -> Tensor:
         """What its convolutions see, each map max-pooled to 4x4: (B, C, H, W) to (B, D)."""
         return handed_on(self.layers[:-1], x)
+
+
+class Between(nn.Module):
+    """From one level of a hierarchy to another by convolutions, each of stride 2 halving or doubling the sides.
+
+    A map is first seen by a 3x3 convolution, a vector is spread by a linear layer over a map of 4 to 7 pixels a side,
+    or of the target's where that is smaller; a map is made by a 3x3 convolution, a vector by a linear layer from a map
+    of such a size. Channels double where sides halve, from ``width`` at the larger end.
+
+    Args:
+        source: shape of what is given, (C, H, W) or (Z,).
+        target: shape of what is made, (C, H, W) or (Z,).
+        width: channels of the largest map between.
+        norm: ``batch``, ``layer`` or None; of all layers but the last.
+        kernel: side of a kernel of stride 2.
+        activation: as the generator's.
+        std: of the initial weights; None scales them to the layer (see ``layers.initialise``).
+    """
+
+    def __init__(
+        self,
+        source: tuple[int, ...],
+        target: tuple[int, ...],
+        width: int = 64,
+        norm: str | None = "batch",
+        kernel: int = 4,
+        activation: str = "leaky_relu",
+        std: float | None = 0.02,
+    ):
+        super().__init__()
+        rising = len(source) == 1 or (len(target) > 1 and target[1] > source[1])
+        large, small = (target, source) if rising else (source, target)
+        count = steps(large[1:], small[1:])
+        sides = [side >> count for side in large[1:]]
+        widths = [width << step for step in range(count + 1)]
+        if rising:
+            widths.reverse()
+        padding, extra = (kernel - 1) // 2, kernel % 2
+
+        def ready(features: int) -> list[nn.Module]:
+            return [*normalise(norm, features), build_activation(activation)]
+
+        layers: list[nn.Module] = []
+        if len(source) == 1:
+            layers += [nn.Linear(source[0], widths[0] * math.prod(sides)), nn.Unflatten(1, (widths[0], *sides))]
+        else:
+            layers.append(nn.Conv2d(source[0], widths[0], 3, padding=1))
+        layers += ready(widths[0])
+        for inputs, outputs in pairwise(widths):
+            layers += [
+                nn.ConvTranspose2d(inputs, outputs, kernel, 2, padding, extra)
+                if rising
+                else nn.Conv2d(inputs, outputs, kernel, 2, padding),
+                *ready(outputs),
+            ]
+        if len(target) == 1:
+            layers += [nn.Flatten(), nn.Linear(widths[-1] * math.prod(sides), target[0])]
+        else:
+            layers.append(nn.Conv2d(widths[-1], target[0], 3, padding=1))
+        self.layers = nn.Sequential(*layers)
+        initialise(self, std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, *source) to (B, *target)."""
+        return self.layers(x)
+
+
+def steps(large: Sequence[int], small: Sequence[int]) -> int:
+    """How often the sides ``large`` halve until they are ``small``; where these are none, as for a vector, until they
+    are below 8 or odd."""
+    if small:
+        return (large[0] // small[0]).bit_length() - 1
+    count = 0
+    while all(side >> count >= 8 and (side >> count) % 2 == 0 for side in large):
+        count += 1
+    return count

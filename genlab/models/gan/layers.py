@@ -1,7 +1,7 @@
 """What the nets of the GANs share: heads, sizes from a spec, maxout, normalisations, the papers' first weights."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,8 @@ class Head(nn.Module):
     """What a discriminator makes of its features h: W h + b, one value or several.
 
     Under conditions y a value is W h + b + <V y, h>: the projection discriminator, whose form follows from log-linear
-    p(y | x). (Miyato and Koyama 2018, arXiv 1802.05637, eq. 3)
+    p(y | x). (Miyato and Koyama 2018, arXiv 1802.05637, eq. 3.) Several values, such as a code, are W h + V y + b:
+    conditions joined to the features. (Dumoulin et al. 2017, arXiv 1606.00704, released code for CelebA)
 
     Args:
         features: number F of features.
@@ -32,13 +33,14 @@ class Head(nn.Module):
         super().__init__()
         self.minibatch = MinibatchDiscrimination(features, minibatch) if minibatch else None
         self.linear = nn.Linear(features + minibatch, outputs, bias=bias)
-        self.embed = nn.Linear(given, features, bias=False) if given else None
+        self.embed = nn.Linear(given, features if outputs == 1 else outputs, bias=False) if given else None
 
     def forward(self, h: Tensor, given: Tensor | None = None) -> Tensor:
         """(B, F) and (B, K) to (B,), or to (B, outputs) where there are several."""
         values = self.linear(h if self.minibatch is None else self.minibatch(h))
         if self.embed is not None and given is not None:
-            values = values + (self.embed(given) * h).sum(1, keepdim=True)
+            shift = self.embed(given)
+            values = values + (shift if values.shape[1] > 1 else (shift * h).sum(1, keepdim=True))
         return values.squeeze(1) if values.shape[1] == 1 else values
 
 
@@ -67,11 +69,13 @@ class Gated(nn.Module):
 
 
 def activation(name: str) -> nn.Module:
-    """The activation of that name: ``maxout``, ``gated``, or one of ``genlab.nn.mlp.ACTIVATIONS``.
+    """The activation of that name: ``maxout`` of five pieces, ``maxout2`` of two, ``gated``, or one of
+    ``genlab.nn.mlp.ACTIVATIONS``.
 
     One that makes fewer features than it is given says how many of them make one by ``pieces``.
     """
-    return {"maxout": Maxout, "gated": Gated}[name]() if name in ("maxout", "gated") else make_activation(name)
+    own: dict[str, Callable[[], nn.Module]] = {"maxout": Maxout, "maxout2": lambda: Maxout(2), "gated": Gated}
+    return own[name]() if name in own else make_activation(name)
 
 
 def pieces(name: str) -> int:

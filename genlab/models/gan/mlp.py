@@ -1,5 +1,7 @@
 """Fully connected nets for GANs, for vectors and for small images."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -110,3 +112,34 @@ class Discriminator(nn.Module):
     def hidden(self, x: Tensor) -> Tensor:
         """Its hidden units: (B, *spec.shape) to (B, depth * width)."""
         return handed_on(self.layers, x.flatten(1))
+
+
+class Between(nn.Module):
+    """From one level of a hierarchy to another, whatever their shapes: ``depth`` hidden layers, and a linear one.
+
+    Args:
+        source: shape of what is given.
+        target: shape of what is made.
+        width: units of a hidden layer.
+        depth: number of hidden layers.
+        norm: ``batch``, ``layer`` or None; of hidden layers.
+        activation: as the generator's.
+    """
+
+    def __init__(
+        self,
+        source: tuple[int, ...],
+        target: tuple[int, ...],
+        width: int = 256,
+        depth: int = 2,
+        norm: str | None = None,
+        activation: str = "leaky_relu",
+    ):
+        super().__init__()
+        self.shape = tuple(target)
+        layers = hidden(math.prod(source), width, depth, norm, activation)
+        self.layers = nn.Sequential(*layers, nn.Linear(width if depth else math.prod(source), math.prod(target)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, *source) to (B, *target)."""
+        return self.layers(x.flatten(1)).unflatten(1, self.shape)
