@@ -457,8 +457,8 @@ def test_normalised_critics_survive_copies_and_files(tmp_path):
     model = make()
     checkpoint.prepare(model, config)
     assert all(normalised(layer) is None for layer in model.generator.modules())
-    train(model.discriminator, penalty, 3)
-    expected = model.discriminator(x)
+    train(model.critic.net, penalty, 3)
+    expected = model.critic.net(x)
     torch.save(model.state_dict(), tmp_path / "weights")
 
     fresh = make()
@@ -466,18 +466,18 @@ def test_normalised_critics_survive_copies_and_files(tmp_path):
     fresh.load_state_dict(torch.load(tmp_path / "weights", weights_only=True))
     copied = copy.deepcopy(model)
     for other in (fresh, copied):
-        torch.testing.assert_close(other.discriminator(x), expected)
+        torch.testing.assert_close(other.critic.net(x), expected)
         checkpoint.prepare(other, config)
-        torch.testing.assert_close(other.discriminator(x), expected)
+        torch.testing.assert_close(other.critic.net(x), expected)
         assert {*other.state_dict()} == {*model.state_dict()}
-    names = {name for name, _ in model.discriminator.named_parameters()}
+    names = {name for name, _ in model.critic.net.named_parameters()}
     torch.manual_seed(1)
-    train(copied.discriminator, penalty, 2)
+    train(copied.critic.net, penalty, 2)
     torch.manual_seed(1)
-    train(fresh.discriminator, penalty, 2)
-    torch.testing.assert_close(copied.discriminator(x), fresh.discriminator(x))  # no state is left behind
-    torch.testing.assert_close(model.discriminator(x), expected)  # nor shared
-    assert {name for name, _ in copied.discriminator.named_parameters()} == names
+    train(fresh.critic.net, penalty, 2)
+    torch.testing.assert_close(copied.critic.net(x), fresh.critic.net(x))  # no state is left behind
+    torch.testing.assert_close(model.critic.net(x), expected)  # nor shared
+    assert {name for name, _ in copied.critic.net.named_parameters()} == names
 
 
 def test_weights_are_normalised_in_full_precision_under_autocast():
