@@ -13,9 +13,12 @@ from genlab.models.gan import dcgan, mlp, resnet
 from genlab.models.gan.critic import Critic, apart, joined, packed
 from genlab.models.gan.gan import GAN
 from genlab.noise import Noise
+from genlab.penalties.feature_matching import FeatureMatching
 from genlab.penalties.gradient import Gradient
+from genlab.penalties.pulling_away import PullingAway
 from genlab.penalties.r1 import R1
-from genlab.spec import Spec
+from genlab.penalties.sum import Sum
+from genlab.spec import Spec, to_signed
 
 DIGITS = Spec("image", (1, 8, 8), 17, classes=tuple("0123456789"))
 FACES = Spec("image", (3, 8, 8), 256, attributes=("smiling", "bearded", "old"))
@@ -156,3 +159,36 @@ def test_players_of_both_kinds_exchange_the_labels():
     torch.testing.assert_close(
         critic.against_both(real, fake, Wasserstein()), -Wasserstein().critic(critic(real), critic(fake))
     )
+
+
+def test_matched_features_have_equal_means():
+    """|E h(x) - E h(G(z))|^2 by hand, added to the generator's loss and to no critic's."""
+    model, made = game(DIGITS), batch(DIGITS)
+    model.eval()
+    values = []
+    for penalty in (None, FeatureMatching(weight=3.0)):
+        torch.manual_seed(1)
+        values.append(model.turn("generator", made, NonSaturating(), penalty)[0])
+    torch.manual_seed(1)
+    fake, real = model.generate(torch.randn(12, 6)), to_signed(made["x"], 17)
+    features = model.critic.net.features
+    known = 3 * (features(real).mean(0) - features(fake).mean(0)).square().mean()
+    torch.testing.assert_close(values[1] - values[0], known)
+    _, parts = model.turn("critic", made, NonSaturating(), FeatureMatching())
+    assert "penalty" not in parts
+
+
+def test_features_pull_away_from_each_other():
+    """Equal directions cost the weight, orthogonal ones nothing."""
+    away = PullingAway(weight=0.1)
+    assert away.imitation(lambda x: x, torch.eye(4), torch.eye(4)).item() == pytest.approx(0, abs=1e-7)
+    alike = torch.ones(4, 3) * torch.tensor([[1.0], [2.0], [-3.0], [4.0]])
+    assert away.imitation(lambda x: x, alike, alike).item() == pytest.approx(0.1)
+
+
+def test_a_sum_asks_a_generator_for_all_that_its_parts_ask():
+    parts = {"match": FeatureMatching(), "away": PullingAway(), "flat": R1()}
+    x, fake = torch.randn(6, 3), torch.randn(6, 3)
+    total = Sum(parts).imitation(lambda x: x, x, fake)
+    known = parts["match"].imitation(lambda x: x, x, fake) + parts["away"].imitation(lambda x: x, x, fake)
+    torch.testing.assert_close(total, known)

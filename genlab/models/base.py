@@ -181,6 +181,6 @@ class Game(Protocol):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The scalar that ``player`` minimises on ``batch``, and detached parts of it to be logged.
 
-        ``penalty`` is None in turns without one (a lazy penalty) and for players that are not critics.
+        ``penalty`` is None in turns without one (a lazy penalty); the last player may have a term of it, too.
         """
         ...

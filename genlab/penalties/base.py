@@ -1,4 +1,5 @@
-"""What a penalty is: everything that keeps a critic smooth, by a term, by a projection, or by reparametrisation."""
+"""What a penalty is: all that keeps a critic smooth, by a term, a projection, or reparametrisation; and what else
+a generator is asked for."""
 
 from collections.abc import Callable
 
@@ -26,6 +27,10 @@ class Penalty:
 
     def term(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor | None:
         """A scalar added to the critic's loss, from examples as the critic sees them, (B, ...), or None."""
+        return None
+
+    def imitation(self, features: Critic, real: Tensor, fake: Tensor) -> Tensor | None:
+        """A scalar added to the generator's loss, from what the critic's last layer is given, (B, F), or None."""
         return None
 
     def project(self, critic: nn.Module) -> None:

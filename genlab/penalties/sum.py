@@ -38,6 +38,12 @@ class Sum(Penalty):
         there = [value for value in found if value is not None]
         return sum(there[1:], start=there[0]) if there else None
 
+    def imitation(self, features: Critic, real: Tensor, fake: Tensor) -> Tensor | None:
+        """The sum of what the parts ask of a generator."""
+        found = [part.imitation(features, real, fake) for part in self.terms]
+        there = [value for value in found if value is not None]
+        return sum(there[1:], start=there[0]) if there else None
+
     def project(self, critic: nn.Module) -> None:
         """Every part's."""
         for part in self.terms:

@@ -20,12 +20,12 @@ from genlab.spec import Spec
 from genlab.tasks.base import Made, capable, examples_of
 
 DRAWN = 2000
-EXAMPLES = 3
+EXAMPLES = 6
 JITTER = 0.25
 
 
 def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> Made:
-    """For ``terms=8-3+5``, classes or attributes by name: a strip for each, three of its members and its mean code
+    """For ``terms=8-3+5``, classes or attributes by name: a strip for each, six of its members and its mean code
     decoded, and one of the sum, itself first and then with jitter uniform on [-0.25, 0.25].
 
     (Radford et al. 2016, arXiv 1511.06434, section 6.3.2: means of three codes, chosen by eye, of samples. Here they
@@ -49,7 +49,7 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
             raise ConfigError("terms", name, "no example of it was found")
         total = total + sign * own.mean(0)
         strips[("+ " if sign > 0 else "- ") + name] = torch.cat([own[:EXAMPLES], own.mean(0, keepdim=True)])
-    shifts = (2 * Noise(seeds[:8], device).uniform(model.latent) - 1) * JITTER
+    shifts = (2 * Noise(seeds[:EXAMPLES], device).uniform(model.latent) - 1) * JITTER
     strips["= sum, and with jitter"] = torch.cat([total[None], total + shifts])
     with torch.no_grad():
         shown = {name: levelled(model.decode(z), loaded.spec).cpu()[None] for name, z in strips.items()}

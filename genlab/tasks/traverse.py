@@ -29,8 +29,8 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
     if loaded.spec.kind != "image":
         raise ConfigError("task", "traverse", f"it draws images, and these data are {loaded.spec.kind}")
     model = capable(loaded, "traverse", Decodes, "has no latent code to vary")
-    noise = Noise(seeds[:5], device)
-    labels = chosen_labels(loaded, options, len(seeds[:5]))
+    noise = Noise(seeds[:3], device)
+    labels = chosen_labels(loaded, options, len(seeds[:3]))
     with torch.no_grad():
         if isinstance(model, Varies):
             strips = model.variations(noise, STEPS)

@@ -75,7 +75,7 @@ class ACGAN(nn.Module):
         z = torch.randn(len(real), self.latent, device=real.device)
         if player == "generator":
             fake = self.generator(z, given)
-            value = self.critic.against(fake, loss, real)
+            value = self.critic.against(fake, loss, real, penalty=penalty)
             parts = {"generator": value.detach()}
             named = self.unnamed(fake, given)
         else:

@@ -76,13 +76,26 @@ class Critic(nn.Module):
             value = value + term
         return value, parts
 
-    def against(self, fake: Seen, loss: AdversarialLoss, real: Seen, given: Tensor | None = None) -> Tensor:
+    def against(
+        self,
+        fake: Seen,
+        loss: AdversarialLoss,
+        real: Seen,
+        given: Tensor | None = None,
+        penalty: Penalty | None = None,
+    ) -> Tensor:
         """What a generator of ``fake`` minimises; ``real`` is rated only where the loss asks for it."""
         examples = self._examples(loss, real, fake)
         if getattr(loss, "needs_real", False):
             on_real, on_fake = self.rate(real, fake, given)
-            return loss.generator(on_fake, on_real, *examples)
-        return loss.generator(self(fake, given), None, *examples)
+            value = loss.generator(on_fake, on_real, *examples)
+        else:
+            value = loss.generator(self(fake, given), None, *examples)
+        if penalty is not None and isinstance(real, Tensor) and isinstance(fake, Tensor) and given is None:
+            features = getattr(self.net, "features", None)
+            term = features and penalty.imitation(features, packed(real, self.pack), packed(fake, self.pack))
+            value = value if term is None else value + term
+        return value
 
     def against_both(self, real: Seen, fake: Seen, loss: AdversarialLoss, given: Tensor | None = None) -> Tensor:
         """What players minimise who make both kinds, as an encoder and a generator do: the critic's loss with its

@@ -62,7 +62,7 @@ class GAN(nn.Module):
         real, y = to_signed(batch["x"], self.spec.levels), batch.get("y")
         z, given = torch.randn(len(real), self.latent, device=real.device), self.given(y)
         if player == "generator":
-            value = self.critic.against(self.generate(z, y), loss, real, given)
+            value = self.critic.against(self.generate(z, y), loss, real, given, penalty)
             return value, {"generator": value.detach()}
         with torch.no_grad():
             fake = self.generate(z, y)

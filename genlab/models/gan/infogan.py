@@ -94,7 +94,7 @@ class InfoGAN(nn.Module):
         codes = self.codes(torch.randn(len(real), self.latent, device=real.device))
         if player == "generator":
             fake = self.make(codes)
-            value = self.critic.against(fake, loss, real)
+            value = self.critic.against(fake, loss, real, penalty=penalty)
             parts = {"generator": value.detach()}
         else:
             with torch.no_grad():

@@ -85,7 +85,7 @@ class MADGAN(nn.Module):
         parts = z.chunk(len(self.generators))
         if player == "generator":
             fake = torch.cat([make(part) for make, part in zip(self.generators, parts, strict=False)])
-            value = self.critic.against(fake, loss, real)
+            value = self.critic.against(fake, loss, real, penalty=penalty)
             return value, {"generator": value.detach()}
         with torch.no_grad():
             made = [make(part) for make, part in zip(self.generators, parts, strict=False)]
