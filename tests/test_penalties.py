@@ -211,6 +211,28 @@ def test_a_trained_critic_has_the_slope_the_way_and_the_distance_of_the_transpor
 
 
 # ---- the other terms ----
+@pytest.mark.parametrize(
+    "penalty", [*(p for p in TERMS if p.restrains), Clip(), SpectralNorm()], ids=lambda penalty: type(penalty).__name__
+)
+def test_what_restrains_a_critic_bounds_what_wasserstein_gains(penalty):
+    """Up a straight line the loss is least somewhere; without a penalty, the steeper the better."""
+    real, fake = torch.ones(8, 3, dtype=torch.float64), torch.zeros(8, 3, dtype=torch.float64)
+
+    def losses(penalty):
+        for slope in (1.0, 1e2, 1e4):
+            critic = nn.Linear(3, 1, bias=False, dtype=torch.float64)
+            nn.init.constant_(critic.weight, slope)
+            penalty.prepare(critic)
+            penalty.project(critic)
+            term = penalty.term(critic, real, fake)
+            yield (Wasserstein().critic(critic(real), critic(fake)) + (0 if term is None else term)).item()
+
+    first, second, third = losses(penalty)
+    assert third >= second - 1e-6 and second >= first - 1e-6
+    first, second, third = losses(Penalty())
+    assert third < second < first
+
+
 @pytest.mark.parametrize("penalty", TERMS, ids=lambda penalty: type(penalty).__name__)
 @pytest.mark.parametrize("shape", [(2,), (1, 8, 8)])
 def test_terms_reach_the_critic_and_nothing_else(penalty, shape):
@@ -287,11 +309,12 @@ def test_a_sum_has_all_the_terms_and_all_the_projections():
     critic = linear((6,), 3.0)
     both = Sum({"r1": R1(2.0), "r2": R2(4.0), "clip": Clip(0.1)})
     assert both.term(critic, real, fake).item() == pytest.approx(R1R2(6.0).term(critic, real, fake).item() / 2)
-    assert both.twice and both.every == 1
+    assert both.twice and both.restrains and both.every == 1
     layer = nn.Linear(6, 1)
     both.project(layer)
     assert layer.weight.abs().max() <= 0.1
     assert Sum({"clip": Clip()}).term(critic, real, fake) is None and not Sum({"clip": Clip()}).twice
+    assert not Sum({"same": Consistency()}).restrains
 
 
 def test_lazy_terms_of_a_sum_are_due_together():

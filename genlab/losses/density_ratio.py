@@ -18,3 +18,7 @@ class DensityRatio(Minimax):
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         """Loss of the generator from the critic's logits on its examples, (B,)."""
         return -fake.mean()
+
+    def both(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Loss of players that make both kinds: at the best critic KL(p || q) + KL(q || p)."""
+        return real.mean() - fake.mean()

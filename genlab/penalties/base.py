@@ -17,10 +17,12 @@ class Penalty:
         every: the term is computed in every ``every``-th critic turn only (lazy regularisation); whoever takes the
             turns keeps count, and the term is multiplied by ``every`` by the penalty itself.
         twice: the term differentiates the critic twice, which ``torch.compile`` cannot.
+        restrains: it bounds the critic's slope, without which some losses have no best critic (``needs_penalty``).
     """
 
     every: int = 1
     twice: bool = False
+    restrains: bool = False
 
     def prepare(self, critic: nn.Module) -> None:
         """Called for each of the critic's modules, before training and after loading alike; again does no harm."""

@@ -15,6 +15,8 @@ class Clip(Penalty):
         value: half the width c of the box.
     """
 
+    restrains: bool = True
+
     def __init__(self, value: float = 0.01):
         self.value = value
 

@@ -22,6 +22,7 @@ class DRAGAN(Penalty):
     """
 
     twice: bool = True
+    restrains: bool = True
 
     def __init__(self, weight: float = 10.0, target: float = 1.0, noise: float = 0.5, every: int = 1):
         self.weight, self.target, self.noise, self.every = weight, target, noise, every

@@ -28,6 +28,7 @@ class Gradient(Penalty):
     """
 
     twice: bool = True
+    restrains: bool = True
 
     def __init__(self, weight: float | None = None, target: float = 1.0, one_sided: bool = False, every: int = 1):
         self.weight, self.target, self.one_sided, self.every = weight, target, one_sided, every

@@ -17,6 +17,7 @@ class R1(Penalty):
     """
 
     twice: bool = True
+    restrains: bool = True
 
     def __init__(self, weight: float = 10.0, every: int = 1):
         self.weight, self.every = weight, every

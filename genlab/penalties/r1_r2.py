@@ -22,6 +22,7 @@ class R1R2(Penalty):
     """
 
     twice: bool = True
+    restrains: bool = True
 
     def __init__(self, weight: float = 0.05, every: int = 1):
         self.r1, self.r2, self.every = R1(weight, every), R2(weight, every), every

@@ -36,6 +36,8 @@ class SpectralNorm(Penalty):
         ConfigError: ``vectors`` is less than 1.
     """
 
+    restrains: bool = True
+
     def __init__(self, vectors: int = 32):
         if vectors < 1:
             raise ConfigError("penalty.vectors", vectors, "must be at least 1")

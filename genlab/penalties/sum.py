@@ -26,6 +26,7 @@ class Sum(Penalty):
             raise ConfigError("penalty.terms", told, "terms of a sum are due together: give all of them one 'every'")
         self.every = next(iter(due.values()), 1)
         self.twice = any(part.twice for part in self.terms)
+        self.restrains = any(part.restrains for part in self.terms)
 
     def prepare(self, critic: nn.Module) -> None:
         """Every part's."""
