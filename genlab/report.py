@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from genlab import tables
-from genlab.errors import ConfigError, nearest
+from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.evaluation.results import controls, measured
 from genlab.metrics.base import Figure, comparable
 from genlab.run import Run
@@ -40,11 +40,16 @@ class Group(NamedTuple):
 def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     """Print the table.
 
+    Returns:
+        The exit code: 1 where one run of several is damaged, which is told and does not stop the others.
+
     Raises:
         ConfigError: a metric is named that no run has.
+        GenlabError: the only run is damaged.
     """
     named = options["run"]
-    runs = Run.find([named] if isinstance(named, str) else list(named))
+    found = Run.find([named] if isinstance(named, str) else list(named))
+    runs = [run for run in found if readable(run, alone=len(found) == 1)]
     table = tabulate(runs, options.get("metrics") or "auto")
     bare = [
         os.path.relpath(run.path)
@@ -70,7 +75,18 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
         print(path)
     else:
         tables.show(table, options.get("format") or "rich")
-    return 0
+    return 0 if len(runs) == len(found) else 1
+
+
+def readable(run: Run, alone: bool) -> bool:
+    """Whether config and figures of a run can be read; if not, that is told, or raised of the only one."""
+    try:
+        return isinstance(run.config, dict) and isinstance(measured(run), list)
+    except GenlabError as error:
+        if alone:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return False
 
 
 def plain(figure: Figure) -> dict[str, Any]:
