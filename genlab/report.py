@@ -47,12 +47,16 @@ class Group(NamedTuple):
 def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     """Print the table.
 
+    Returns:
+        The exit code: 1 where one run of several is damaged, which is told and does not stop the others.
+
     Raises:
         ConfigError: a metric is named that no run has.
-        GenlabError: nothing has been measured, or the file cannot be written.
+        GenlabError: nothing has been measured, the only run is damaged, or the file cannot be written.
     """
     named = options["run"]
-    runs = Run.find([named] if isinstance(named, str) else list(named))
+    found = Run.find([named] if isinstance(named, str) else list(named))
+    runs = [run for run in found if readable(run, alone=len(found) == 1)]
     table = tabulate(runs, options.get("metrics") or "auto")
     bare = [
         os.path.relpath(run.path)
@@ -83,7 +87,18 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
         print(filed(table, options.get("format") or "rich", Path(options["out"])))
     else:
         tables.show(table.filled(), options.get("format") or "rich")
-    return 0
+    return 0 if len(runs) == len(found) else 1
+
+
+def readable(run: Run, alone: bool) -> bool:
+    """Whether config and figures of a run can be read; if not, that is told, or raised of the only one."""
+    try:
+        return isinstance(run.config, dict) and isinstance(measured(run), list)
+    except GenlabError as error:
+        if alone:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return False
 
 
 def filed(table: tables.Table, format: str, path: Path) -> Path:

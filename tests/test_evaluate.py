@@ -768,6 +768,19 @@ def test_runs_that_differ_in_more_than_the_seed_stand_apart_and_say_in_what(tmp_
     assert [row[2] for row in table.cells()] == ["optimizer.lr=1.0", "optimizer.lr=2.0"]
 
 
+def test_one_damaged_run_does_not_stop_a_report_of_others(tmp_path, capsys):
+    planted(tmp_path / "a", [bpd(1.0)])
+    for name, damaged in (("b", "metrics.json"), ("c", "config.yaml")):
+        planted(tmp_path / name, [bpd(2.0)])
+        (tmp_path / name / damaged).write_text('{"figures": [1')
+        with pytest.raises(GenlabError, match=damaged):
+            report.main({"run": str(tmp_path / name)}, True)
+    assert report.main({"run": str(tmp_path)}, True) == 1
+    printed = capsys.readouterr()
+    assert [row["metrics"]["bpd"]["value"] for row in json.loads(printed.out)] == [1.0]
+    assert printed.err.count("error: ") == 2
+
+
 def test_what_a_run_has_not_is_a_dash(tmp_path):
     table = report.tabulate([planted(tmp_path / "a", [bpd(1.0)]), planted(tmp_path / "b", [], model="gan")])
     assert {row[0]: row[-1] for row in table.cells()} == {"vae": "<= 1.00 ± 0.10", "gan": tables.NOTHING}

@@ -19,12 +19,14 @@ from genlab.build import build
 from genlab.data.files import Download
 from genlab.errors import ConfigError, DataError, GenlabError
 from genlab.extractors import inception
+from genlab.extractors.base import Features
 from genlab.extractors.inception import Inception, resize
 from genlab.extractors.inception_net import Convolution, InceptionV3
 from genlab.extractors.module import Module
 from genlab.extractors.raw import Raw
 from genlab.metrics.choose import extractors
 from genlab.metrics.frechet import FrechetDistance, frechet_distance
+from genlab.metrics.inception_score import InceptionScore
 from genlab.spec import Spec
 
 COLOUR, GREY = Spec("image", (3, 32, 32), 256), Spec("image", (1, 32, 32), 256)
@@ -259,14 +261,46 @@ def moments(x):
     return x.mean(0), torch.cov(x.T)
 
 
-@pytest.mark.parametrize("n", [400, 80])
-def test_the_frechet_distance_is_torch_fidelity_s_at_full_and_at_deficient_rank(n):
-    theirs, d = fidelity("metric_fid"), 256
+@pytest.mark.parametrize("n, m, d", [(400, 400, 256), (80, 80, 256)])
+def test_the_frechet_distance_is_torch_fidelity_s_at_full_and_at_deficient_rank(n, m, d):
+    theirs = fidelity("metric_fid")
     x = torch.randn(n, d, generator=generator(), dtype=torch.float64)
-    y = torch.randn(n, d, generator=generator(1), dtype=torch.float64) * torch.linspace(0.5, 2, d) + 0.1
+    y = torch.randn(m, d, generator=generator(1), dtype=torch.float64) * torch.linspace(0.5, 2, d) + 0.1
     statistics = [theirs.fid_features_to_statistics(features) for features in (x, y)]
     expected = theirs.fid_statistics_to_metric(*statistics, False)[theirs.KEY_METRIC_FID]
     assert frechet_distance(*moments(x), *moments(y)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_frechet_distance_at_d_2048_is_that_of_the_singular_values_between_few_examples():
+    """Tr (S_a S_b)^1/2 is the sum of the singular values of A B^T, A and B centred examples over the root of n - 1."""
+    x, y = (
+        feature.double().relu() for feature in (pictures(300, 2048).float() - 100, pictures(200, 2048, seed=1) - 90.0)
+    )
+    a, b = ((part - part.mean(0)) / (len(part) - 1) ** 0.5 for part in (x, y))
+    apart, spread = (x.mean(0) - y.mean(0)).square().sum(), a.square().sum() + b.square().sum()
+    expected = float(apart + spread - 2 * torch.linalg.svdvals(a @ b.T).sum())
+    assert frechet_distance(*moments(x), *moments(y)) == pytest.approx(expected, rel=1e-9)
+
+
+class Planted:
+    """An extractor whose logits are its input."""
+
+    name, hash, dimensions, classes = "planted", "0", 1008, 1008
+
+    def __call__(self, x):
+        return Features(x, x)
+
+
+@pytest.mark.parametrize("n, scale", [(2000, 3.0), (1234, 20.0), (1000, 0.1)])
+def test_the_inception_score_is_torch_fidelity_s(n, scale):
+    logits = scale * torch.randn(n, 1008, generator=generator())
+    metric = InceptionScore(Planted(), n=n)
+    for index in torch.arange(n).split(300):
+        metric.update({"x": logits[index], "index": index}, "generated")
+    found = metric.compute()["is"]
+    expected = fidelity("metric_isc").isc_features_to_metric(logits, splits=10, shuffle=True, rng_seed=2020)
+    assert found.value == pytest.approx(expected["inception_score_mean"], rel=0, abs=1e-8)
+    assert found.stderr * 3 == pytest.approx(expected["inception_score_std"], rel=0, abs=1e-8)  # ddof 1, of 10 parts
 
 
 def test_raw_examples_are_their_own_features():
