@@ -20,6 +20,7 @@ from genlab.presets import groups
 from genlab.run import no_run, settled
 from genlab.validation.choices import wrong_nets
 from genlab.validation.fits import fits
+from genlab.validation.launchers import hydra_keys
 from genlab.validation.mistakes import BARE, Problems, free_form, has, mistakes, not_taken
 from genlab.validation.origin import Origin
 from genlab.validation.signatures import Argument, signature
@@ -107,6 +108,8 @@ def declared(words: Sequence[Word], folders: Sequence[str], problems: Problems, 
     if not advice or runs == 1:
         return varied
     chosen = head.choices.get("experiment")
+    if any(word.key == "experiment" and chosen and chosen not in word.rest for word in words):
+        return [replace(word, values=word.values[:1]) for word in varied]  # one that stands in for a slip
     key, value = ("experiment", chosen) if chosen else ("hydra.sweeper.params", ",".join(head.varied))
     problems.add(ConfigError(key, value, f"a sweep of {runs} runs: {advice}", "", "command line"))
     return [replace(word, values=word.values[:1]) for word in varied]
@@ -198,6 +201,10 @@ def refused(word: Word, error: Exception) -> ConfigError:
     if word.prefix == "~":
         reason = "the config refers to it" if "nterpolation" in said else "no such key to delete"
         return ConfigError(f"~{word.key}", value, reason, "", "command line")
+    if word.key.startswith("hydra.") and said.startswith("Could not override"):
+        near = nearest(word.key.removeprefix("hydra."), [key.removeprefix("hydra.") for key in hydra_keys()])
+        said = "Hydra has no such key" + ("" if near else "; see genlab train --cfg hydra")
+        return ConfigError(word.key, value, said, near and f"hydra.{near}", "command line")
     return ConfigError(word.key, value, said, "", "command line")
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from genlab.catalogue import PAPER, card_text, changes, describe, entry, main, picks, reached
 from genlab.cli.completion import candidates, script
-from genlab.cli.launchers import installed
 from genlab.errors import ConfigErrors
 from genlab.presets import card, conf_folder, file_of, groups
 from genlab.validation.choices import nets
+from genlab.validation.launchers import installed
 
 PRESETS = groups()["model"]
 

@@ -203,6 +203,43 @@ def test_a_launcher_or_sweeper_that_is_not_installed_names_its_extra():
     assert problems("hydra/launcher=basicc", multirun=True)["hydra/launcher"].suggestion == "basic"
 
 
+def test_keys_of_hydras_are_mended_too():
+    words = ["hydra.run.dr=x", "hydra.launcher.n_jbs=3", "hydra/launcher=joblib", "hydra.rn.dir=x", "hydra.zzz=1"]
+    found = problems(*PLAIN, *words, multirun=True)
+    assert {key: error.suggestion for key, error in found.items()} == {
+        "hydra.run.dr": "hydra.run.dir",
+        "hydra.launcher.n_jbs": "hydra.launcher.n_jobs",
+        "hydra.rn.dir": "hydra.run.dir",
+        "hydra.zzz": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("word", "said", "suggestion"),
+    [
+        ("model=null", "a run needs one", ""),
+        ("logger=null", "null is no name", "none"),
+        ("experiment=null", "null is no name", ""),
+        ("model=[vae,gan]", "a sweep is -m model=vae,gan", ""),
+        ("trainer={max_steps: 3}", "keys are set one by one", "trainer.max_steps=3"),
+        ("~seed", "a run needs one", ""),
+        ("~training", "a run needs one", ""),
+        ("~model._target_", "a run needs one", ""),
+        ("trainer.max_time=5", "write it as 90s", ""),
+        ("trainer.devices=two", "auto for all", "auto"),
+        ("experiment=famlies", "no such experiment", "families"),
+        ("++foo.bar=3", "no such group or key", ""),
+    ],
+)
+def test_what_is_no_name_or_cannot_be_taken_away_is_one_mistake(word, said, suggestion):
+    (error,) = problems(*PLAIN[1:], word).values()
+    assert said in error.reason and error.suggestion == suggestion
+
+
+def test_a_name_in_quotes_is_a_name():
+    assert validate.check(['model="vae"', "data=digits"]).config["choices"]["model"] == "vae"
+
+
 def test_a_key_without_its_group_is_found():
     found = problems("lr=3", "max_steps=5", "penlty=r1")
     suggestions = {key: error.suggestion for key, error in found.items()}

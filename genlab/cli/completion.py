@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from genlab.catalogue import choices, contents, options, over, picks, settled
-from genlab.cli.launchers import installed
 from genlab.cli.line import FOLDER_FLAGS
 from genlab.cli.verbs import HYDRA_FLAGS, HYDRA_VALUES, INFORMED, SHOWN, VERBS
 from genlab.errors import GenlabError, UsageError, nearest
@@ -20,6 +19,7 @@ from genlab.presets import conf_folder, file_of, groups, plural, read
 from genlab.tables import FORMATS
 from genlab.validation.choices import SPLITS, tasks
 from genlab.validation.fits import admitted_words
+from genlab.validation.launchers import installed
 from genlab.validation.requests import measured
 from genlab.validation.signatures import signature
 

@@ -217,8 +217,10 @@ def ranges(config: Config) -> Iterator[ConfigError]:
     count = look(config, "trainer.devices")
     if is_number(count) and count < 1 and count != -1:
         yield ConfigError("trainer.devices", count, "must be at least 1, or -1 or auto for all")
+    if isinstance(count, str) and not re.fullmatch(r"auto|-?\d+(,\d+)*", count):
+        yield ConfigError("trainer.devices", count, "write a number, auto for all, or the numbers of some", "auto")
     limit = look(config, "trainer.max_time")
-    if isinstance(limit, str) and not DURATION.fullmatch(limit):
+    if is_number(limit) or (isinstance(limit, str) and not DURATION.fullmatch(limit)):
         yield ConfigError("trainer.max_time", limit, "write it as 90s, 20m, 1h30m or DD:HH:MM:SS")
     average = look(config, "trainer.ema")
     if is_number(average) and not 0 <= average < 1:

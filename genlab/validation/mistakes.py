@@ -43,14 +43,14 @@ BARE = {"seed": "int", "compile": "bool", "plugins": "list[str]", "init_from": "
 
 
 def mistakes(whole: Mapping[str, Any]) -> Iterator[ConfigError]:
-    """Targets, keys, types and contradictions of a composed config."""
+    """Contradictions, targets, keys and types of a composed config."""
+    yield from contradictions(whole)  # these know better than types what to write
     for key, takes in BARE.items():
         argument = Argument(key, parsed(takes), None, "")
         if key in whole and not may_be(argument, whole[key]):
             yield wrong_type(key, whole[key], argument)
     for key, node in nodes({name: value for name, value in whole.items() if name != "choices"}):
         yield from check_node(key, node)
-    yield from contradictions(whole)
 
 
 def check_node(key: str, node: Mapping[str, Any]) -> Iterator[ConfigError]:

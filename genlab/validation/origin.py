@@ -30,7 +30,7 @@ class Origin:
             for path in self.files(name, option):
                 if has(read(path), key if name != group or name == "model" else key.partition(".")[2]):
                     return shown(path)
-        return "command line" if any(word.key == group for word in self.words) else ""
+        return "command line" if any(word.key.partition(".")[0] == group for word in self.words) else ""
 
     def files(self, group: str, option: Any) -> Iterator[Path]:
         """The file of an option and those it builds on."""

@@ -15,7 +15,7 @@ from genlab import build, config, plugins
 from genlab.errors import ConfigError, nearest
 from genlab.presets import groups, shown
 from genlab.presets import read as read_file
-from genlab.validation.mistakes import Problems
+from genlab.validation.mistakes import BARE, Problems
 
 SINGULAR = {"data": "data set", "hydra/launcher": "launcher", "hydra/sweeper": "sweeper"}
 EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray", "optuna": "optuna"}
@@ -110,8 +110,12 @@ def mend_groups(words: Sequence[Word], folders: Sequence[str], problems: Problem
     known, mended, lost = groups(folders), [], set()
     for word in words:
         plugin = word.key in ("hydra/launcher", "hydra/sweeper")
-        if word.prefix == "~" and word.key in NEEDED:
+        if word.prefix == "~" and (word.key in (*NEEDED, *BARE, "training") or word.key.endswith("._target_")):
             problems.add(ConfigError(f"~{word.key}", "", "a run needs one", "", "command line"))
+            continue
+        if word.group and word.prefix != "~" and (error := no_name(word)):
+            problems.add(error)
+            lost.add(word.key)
             continue
         if not (word.group or plugin) or word.prefix == "~":
             mended.append(word)
@@ -119,7 +123,7 @@ def mend_groups(words: Sequence[Word], folders: Sequence[str], problems: Problem
         options = config.options(word.key) if plugin else known[word.key]
         values = []
         for value in word.values:
-            unwrapped = value.strip("[]").split(",") if value.startswith("[") else [value]
+            unwrapped = value.strip("[]").split(",") if value.startswith("[") else [value.strip("\"'")]
             wrong = [option for option in unwrapped if option not in options and option != "null"]
             for option in wrong:
                 problems.add(no_option(word.key, option, options))
@@ -131,6 +135,24 @@ def mend_groups(words: Sequence[Word], folders: Sequence[str], problems: Problem
         else:
             lost.add(word.key)
     return [word for word in mended if word.key.partition(".")[0] not in lost]
+
+
+def no_name(word: Word) -> ConfigError | None:
+    """What is wrong with the value of a group that is not a name at all; None of one that is."""
+    value = word.values[0] if word.values else ""
+    if value == "null":
+        reason = "a run needs one" if word.key in NEEDED else "null is no name"
+        return ConfigError(word.key, value, reason, "none" if word.key == "logger" else "", "command line")
+    if value.startswith("["):
+        if word.key not in NEEDED:
+            return None
+        names = value.strip("[]").replace(" ", "")
+        return ConfigError(word.key, value, f"a run takes one; a sweep is -m {word.key}={names}", "", "command line")
+    if value.startswith("{"):
+        key, _, one = value.strip("{}").split(",")[0].partition(":")
+        reason = "takes a name; keys are set one by one"
+        return ConfigError(word.key, value, reason, f"{word.key}.{key.strip()}={one.strip()}", "command line")
+    return None
 
 
 def mend_files(words: Sequence[Word], folders: Sequence[str], problems: Problems) -> list[Word]:

@@ -6,7 +6,7 @@ import ast
 import importlib.util
 from pathlib import Path
 
-from genlab.validation.signatures import last, locate
+from genlab.validation.signatures import last, locate, signature
 
 OWN = "hydra._internal.core_plugins"
 PLUGINS = "hydra_plugins"
@@ -39,3 +39,13 @@ def sources() -> list[tuple[str, Path]]:
     files = [path for folder in folders for path in sorted(folder.glob("*/*.py"))]
     theirs = [(f"{PLUGINS}.{path.parent.name}.{path.stem}", path) for path in files]
     return [*((module, path) for module, path in own if path is not None), *theirs]
+
+
+def hydra_keys() -> list[str]:
+    """Keys of Hydra's own that one may want to set, those of launchers and sweepers among them."""
+    keys = ["hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.verbose"]
+    for group, options in installed().items():
+        for path in options.values():
+            known = signature(path)
+            keys += [f"{group.replace('/', '.')}.{name}" for name in (known.arguments if known else ())]
+    return list(dict.fromkeys(keys))
