@@ -261,10 +261,10 @@ def test_mixed_precision_pairs():
 def test_without_a_net_of_x_examples_and_codes_are_joined_at_once():
     net = Discriminator(DIGITS, [(5,)], width=7, depth=1, activation="maxout2", given=3)
     x, z, given = torch.randn(4, 1, 8, 8), torch.randn(4, 5), torch.randn(4, 3)
-    (first, _), last = net.joint[:2], net.joint[2]
+    first, last = net.joint[0], net.head
     assert first.in_features == 64 + 5 + 3
     h = first(torch.cat((x.flatten(1), z, given), 1)).view(4, 7, 2).amax(2)
-    torch.testing.assert_close(net(x, z, given), last(h)[:, 0])
+    torch.testing.assert_close(net(x, z, given), last(h))
 
 
 def test_features_of_x_meet_features_of_the_code():
@@ -272,9 +272,17 @@ def test_features_of_x_meet_features_of_the_code():
     x, z = torch.randn(4, 1, 8, 8), torch.randn(4, 5)
     h = torch.cat((net.image.layers(x), net.code(z)), 1)
     assert h.shape == (4, 8 * 4 + 6)
-    torch.testing.assert_close(net(x, z), net.joint(h)[:, 0])
+    torch.testing.assert_close(net(x, z), net.head(net.joint(h)))
     net(x, z).sum().backward()
     assert all(p.grad is not None for p in net.parameters())  # no last layer of x that nothing reaches
+
+
+def test_similarities_are_of_pairs():
+    net = Discriminator(DIGITS, [(5,)], width=7, minibatch=3)
+    x, z = torch.randn(4, 1, 8, 8), torch.randn(4, 5)
+    assert (net(x, z)[:2] != net(x[:2], z[:2])).all()
+    with pytest.raises(ConfigError, match="belongs to both together"):
+        Discriminator(DIGITS, [(5,)], partial(dcgan.Discriminator, minibatch=3))
 
 
 def test_dropout_is_of_units_and_of_what_comes_in():

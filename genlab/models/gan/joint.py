@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genlab.errors import ConfigError
+from genlab.models.gan.layers import Head, initialise
 from genlab.models.gan.layers import activation as build_activation
-from genlab.models.gan.layers import initialise
 from genlab.models.gan.mlp import hidden
 from genlab.spec import Spec
 
@@ -37,6 +38,7 @@ class Discriminator(nn.Module):
         input_dropout: probability of dropping a dimension of the codes, and of x where there is no net of x.
         std: of the initial weights.
         given: number K of conditions.
+        minibatch: similarities to the rest of the batch among the features (see ``layers.Head``).
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Discriminator(nn.Module):
         input_dropout: float = 0.0,
         std: float | None = None,
         given: int = 0,
+        minibatch: int = 0,
     ):
         super().__init__()
         self.count, total = len(codes), sum(math.prod(shape) for shape in codes)
@@ -63,17 +66,16 @@ class Discriminator(nn.Module):
         self.flat = nn.Sequential(*first)
         self.code = nn.Sequential(*first, *hidden(total, code_width, code_depth, norm, activation, dropout))
         joined = features + (code_width if code_depth else total) + given
-        self.joint = nn.Sequential(
-            *hidden(joined, width, depth, norm, activation, dropout), nn.Linear(width if depth else joined, 1)
-        )
-        for own in (self.code, self.joint) if std is not None else ():
+        self.joint = nn.Sequential(*hidden(joined, width, depth, norm, activation, dropout))
+        self.head = Head(width if depth else joined, minibatch=minibatch)
+        for own in (self.code, self.joint, self.head) if std is not None else ():
             initialise(own, std)
 
     def forward(self, x: Tensor, *rest: Tensor) -> Tensor:
         """(B, *spec.shape), the codes, (B, *shape) each, and conditions, (B, K), where there are any, to (B,)."""
         h = self.flat(x.flatten(1)) if self.image is None else self.image.features(x)
         code = self.code(torch.cat([part.flatten(1) for part in rest[: self.count]], 1))
-        return self.joint(torch.cat((h, code, *rest[self.count :]), 1)).squeeze(1)
+        return self.head(self.joint(torch.cat((h, code, *rest[self.count :]), 1)))
 
 
 class Levels(nn.Module):
@@ -87,8 +89,7 @@ class Levels(nn.Module):
         codes: shapes of z1, (C, H, W), and z2, (Z,), packed.
         between: called with the shapes ``(source, target)``; a module from one to the other.
         features: channels of the map, and units of the vector.
-        width, depth, activation, dropout: of the hidden layers at the end, as of ``Discriminator``.
-        given: number K of conditions, joined to z2.
+        width, depth, activation, dropout, minibatch: of the layers at the end, as of ``Discriminator``.
     """
 
     def __init__(
@@ -101,24 +102,32 @@ class Levels(nn.Module):
         depth: int = 1,
         activation: str = "leaky_relu",
         dropout: float = 0.0,
-        given: int = 0,
+        minibatch: int = 0,
     ):
         super().__init__()
         (channels, *sides), (latent,) = codes
         act = build_activation(activation)
         self.low = nn.Sequential(between(spec.shape, (features, *sides)), act)
         self.high = nn.Sequential(between((features + channels, *sides), (features,)), act)
-        joined = hidden(features + latent + given, width, depth, None, activation, dropout)
-        self.joint = nn.Sequential(*joined, nn.Linear(width if depth else features + latent + given, 1))
+        self.joint = nn.Sequential(*hidden(features + latent, width, depth, None, activation, dropout))
+        self.head = Head(width if depth else features + latent, minibatch=minibatch)
 
-    def forward(self, x: Tensor, z1: Tensor, *rest: Tensor) -> Tensor:
-        """(B, *spec.shape), (B, C, H, W), then (B, Z) and conditions, (B, K), to (B,)."""
+    def forward(self, x: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
+        """(B, *spec.shape), (B, C, H, W) and (B, Z) to (B,)."""
         h = self.high(torch.cat((self.low(x), z1), 1))
-        return self.joint(torch.cat((h, *rest), 1)).squeeze(1)
+        return self.head(self.joint(torch.cat((h, z2), 1)))
 
 
 def behead(net: Any) -> int:
-    """Take the last layer off a discriminator, for no gradient would reach it; the number of its features."""
-    features = net.head.linear.in_features
+    """Take the last layer off a discriminator, for no gradient would reach it; the number of its features.
+
+    Raises:
+        ConfigError: similarities in the batch would be lost with it.
+    """
+    head = net.head
+    if head.minibatch is not None:
+        raise ConfigError(
+            "model.discriminator.image.minibatch", head.minibatch.kernels, "belongs to both together", "0"
+        )
     del net.head
-    return features
+    return head.linear.in_features
