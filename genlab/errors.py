@@ -1,6 +1,6 @@
 """Errors a user can mend: one line, the key they typed, its value, the reason, a suggestion. No traceback."""
 
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import Any, ClassVar
 
 
@@ -61,5 +61,10 @@ class ConfigErrors(GenlabError):  # noqa: N818
 def nearest(name: str, names: Any) -> str:
     """The one of ``names`` that ``name`` is most likely a slip of, or an empty string."""
     by_lower = {str(other).lower(): str(other) for other in names}
-    matches = get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[matches[0]] if matches else ""
+    text = str(name).lower()
+    matches = get_close_matches(text, by_lower, n=3, cutoff=0.6)
+    if not matches:
+        return ""
+    alike = {match: SequenceMatcher(None, match, text).ratio() for match in matches}
+    best = [match for match in matches if alike[match] == alike[matches[0]]]
+    return by_lower[min(best, key=lambda match: abs(len(match) - len(text)))]  # vea is vae, not veegan

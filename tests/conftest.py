@@ -39,3 +39,12 @@ def _nothing_beyond_this_machine(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", local)
+
+
+@pytest.fixture(autouse=True)
+def _the_environment_is_left_as_it_was():
+    """The command line tells the processes that it starts by the environment what the user trusts."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)

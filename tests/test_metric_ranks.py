@@ -45,7 +45,10 @@ class Corner:
 class Able(torch.nn.Module):
     """All that a metric may ask of a model; its density is a standard normal one."""
 
-    latent, exact = 2, True
+    latent, exact, supervised = 2, True, True
+
+    def classify(self, x):
+        return torch.cat([x, -x], 1)[:, :2]
 
     def encode(self, x, y=None):
         return x

@@ -34,13 +34,15 @@ class Classification(Metric):
     figures: ClassVar[tuple[str, ...]] = ("error", "purity")
     higher_is_better = False
     full_state_update = False
+    pairs: list[Tensor]
     categories: Tensor
     supervised: Tensor
 
     def __init__(self, spec: Spec, split: str = "test"):
         super().__init__()
         self.classes, self.reads = len(spec.classes), (split,)
-        self.add_state("pairs", [], dist_reduce_fx="cat")  # class and category of every example
+        # Class and category of every example; floats, as a rank hands over that was shown none.
+        self.add_state("pairs", [], dist_reduce_fx="cat")
         for name in ("categories", "supervised"):
             self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="max")
 
@@ -55,13 +57,14 @@ class Classification(Metric):
             logits = model.classify(batch["x"])
         self.categories.fill_(logits.shape[1])
         self.supervised.fill_(int(model.supervised))
-        self.pairs.append(batch["y"].long() * logits.shape[1] + logits.argmax(1))  # type: ignore[union-attr, operator]
+        pairs = batch["y"].long() * logits.shape[1] + logits.argmax(1)
+        self.pairs.append(pairs.float())
 
     def compute(self) -> dict[str, Figure]:
         """The purity, and the error of a model that was told the classes."""
-        if not self.pairs:
+        if not len(self.pairs):  # a list, or a tensor once ranks have met
             raise GenlabError("no labelled examples were classified")
-        pairs, categories = dim_zero_cat(self.pairs), int(self.categories)  # type: ignore[arg-type]
+        pairs, categories = dim_zero_cat(self.pairs).long(), int(self.categories)
         count = torch.bincount(pairs, minlength=self.classes * categories).view(self.classes, categories)
         n = len(pairs)
         protocol = {"n": n, "categories": categories}
