@@ -42,11 +42,13 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
         rows, failed = assess(asked, controls, options)
         wrong += failed
     rows = [row for row in rows if row.figures or not row.run.startswith("real ")]  # a control of nothing is no row
-    for row in rows:
-        if not row.figures:
-            say(f"error: {row.run}: it has none of the figures asked for")
-            wrong += 1
+    bare = [row.run for row in rows if not row.figures]
+    nothing = bool(bare) and len(bare) == len(rows)  # of models of several families some have no likelihood, say
+    for run in bare:
+        say(f"{'error: ' * nothing}{run}: it has none of the figures asked for")
+    wrong += nothing
     if rank() == 0:
+        draw(rows, anew=not known)
         if as_json:
             print(json.dumps([row.plain() for row in rows]))
         elif rows:
@@ -98,6 +100,20 @@ def find(options: Mapping[str, Any]) -> tuple[list[Asked], int]:
 def chosen(run: Run, checkpoint: str) -> Path:
     """The file of best, last, or a file."""
     return Path(checkpoint) if checkpoint.endswith(".ckpt") else run.checkpoint(checkpoint)
+
+
+def draw(rows: list[Row], anew: bool) -> None:
+    """``metrics.png`` in the folder of a run of which three steps or more were measured: figures over its checkpoints.
+    One that is there stays where nothing was measured ``anew``."""
+    steps = {(row.run, row.step) for row in rows if row.step}
+    for folder in dict.fromkeys(row.run for row in rows):
+        path = Path(folder) / "metrics.png"
+        if sum(run == folder for run, _ in steps) < 3 or (path.is_file() and not anew):
+            continue
+        from genlab.curves import as_png, of_checkpoints
+
+        as_png(of_checkpoints(Run(folder)), path)
+        print(f"figures over checkpoints: {path}", file=sys.stderr)
 
 
 def splits(real: Any) -> list[str]:

@@ -32,12 +32,15 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
 
     Raises:
         GenlabError: the only one cannot be measured.
+        ConfigError: examples from elsewhere are given, and no data to measure them by.
     """
+    if options.get("samples") and not (asked or options.get("data")):
+        raise ConfigError("data", None, "samples= are measured by a data set: data=cifar10")
     rows: list[Row] = []
     sets: dict[str, tuple[Data, str]] = {}
     beside: dict[str, list[Asked]] = {}
-    place = str(options.get("samples") or "")
-    alone = len(asked) + bool(place) == 1
+    places = subject.places(options.get("samples"))
+    alone = len(asked) + len(places) == 1
     wrong = 0
     with ranks.group(options.get("devices") or 1, options.get("device") or "auto") as device:
         for one in asked:
@@ -52,9 +55,9 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
             beside.setdefault(repr(data), []).append(one)
             if one.run is not None and one.row is None:
                 wrong += not kept(one.run, partial(results.keep, one.run, one.key, row))
-        if place:
-            try:
-                rows.append(of_samples(place, options, sets, device))
+        for number, place in enumerate(places):
+            try:  # what is left out is the same of all
+                rows.append(of_samples(place, options, sets, device, quiet=number > 0))
             except Exception as error:
                 complain(error, place, alone)
                 wrong += 1
@@ -115,11 +118,11 @@ def of_checkpoint(one: Asked, options: Mapping[str, Any], device: torch.device) 
     return row_of(made, data, name, options, device), data
 
 
-def of_samples(place: str, options: Mapping[str, Any], sets: dict[str, tuple[Data, str]], device: torch.device) -> Row:
+def of_samples(
+    place: str, options: Mapping[str, Any], sets: dict[str, tuple[Data, str]], device: torch.device, quiet: bool
+) -> Row:
     """The figures of examples that genlab did not make, by ``data`` or the data of the runs named beside them."""
     if not sets:
-        if not options.get("data"):
-            raise ConfigError("data", None, "samples= are measured by a data set: data=cifar10")
         data, name = subject.data_of({}, options)
         prepared(data)
         sets[repr(data)] = data, name
@@ -127,7 +130,8 @@ def of_samples(place: str, options: Mapping[str, Any], sets: dict[str, tuple[Dat
         names = ", ".join(name for _, name in sets.values())
         raise ConfigError("samples", place, f"stands beside runs of {names}; say data=... for one of them")
     data, name = next(iter(sets.values()))
-    return row_of(subject.of_files(place, data.spec, int(options["batch"])), data, name, options, device)
+    made = subject.of_files(place, data.spec, int(options["batch"]))
+    return row_of(made, data, name, options, device, quiet)
 
 
 def control(data: Data, name: str, split: str, options: Mapping[str, Any], device: torch.device) -> Row:

@@ -27,7 +27,7 @@ from genlab.plugins import packages
 from genlab.presets import conf_folder
 from genlab.run import Run
 
-REMEMBERED = 20  # evaluations of one run, the latest
+REMEMBERED = 100  # evaluations of one run, the latest
 NO_MATTER = ("run", "ckpt", "samples", "real", "device", "devices", "plugins", "force")
 """Options that change no figure, or that the digest knows by what they lead to."""
 
