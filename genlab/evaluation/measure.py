@@ -186,7 +186,8 @@ def seen(extractor: Shared, examples: Examples, digest: str, data: Any, batch: i
             with atomic(path) as partial, open(partial, "wb") as file:
                 np.save(file, table.numpy())
         except OSError as error:  # a data root that cannot be written to costs time only
-            say(f"features are not kept: {path.parent}: {error.strerror or error}")
+            told = error.strerror or "not all of them could be written; is the disk full?"  # numpy says less
+            say(f"features are not kept: {path.parent}: {told}")
     return table
 
 

@@ -54,7 +54,8 @@ def shifts_nothing(trial: Trial, player: str, name: str) -> bool:
     before = losses()
     with torch.no_grad():
         model.get_parameter(name).add_(SHIFT)
-    moved = {other for other, value in losses().items() if abs(value - before[other]) > SHIFT / 100 * max(1.0, abs(value))}
+    found = losses()
+    moved = {other for other in found if abs(found[other] - before[other]) > SHIFT / 100 * max(1.0, abs(found[other]))}
     return bool(moved) and player not in moved
 
 
