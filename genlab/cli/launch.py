@@ -157,5 +157,5 @@ def admit(plugins: list[str]) -> None:
         from genlab.cli.resume import PLUGINS
         from genlab.plugins import packages
 
-        os.environ[PLUGINS] = os.pathsep.join(dict.fromkeys(plugins))
         trust(*packages(plugins))
+        os.environ[PLUGINS] = os.pathsep.join(dict.fromkeys(plugins))
