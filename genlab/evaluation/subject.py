@@ -16,6 +16,7 @@ from genlab.build import build
 from genlab.checkpoint import Loaded
 from genlab.data.base import Data, Examples
 from genlab.data.folder import Folder
+from genlab.data.store import UNREADABLE, UnreadableError, why
 from genlab.errors import ConfigError, DataError
 from genlab.models.base import Batch
 from genlab.noise import Noise
@@ -118,9 +119,13 @@ def _from_folder(path: Path, spec: Spec) -> Examples:
         raise DataError(f"samples={path}: a folder holds 8-bit images, and the data are {_like(spec)}")
     folder = Folder(path=str(path), grey=spec.shape[0] == 1)
     pictures, _ = folder.read("train")
-    rows = []
+    rows, spoilt = [], {}
     for row in range(len(pictures)):
-        image = pictures[row].convert("L" if spec.shape[0] == 1 else "RGB")
+        try:
+            image = pictures[row].convert("L" if spec.shape[0] == 1 else "RGB")
+        except UNREADABLE as error:
+            spoilt[pictures.title(row)] = why(error)
+            continue
         found = np.asarray(image)
         x = found[None] if found.ndim == 2 else found.transpose(2, 0, 1)
         if x.shape != tuple(spec.shape):
@@ -128,6 +133,8 @@ def _from_folder(path: Path, spec: Spec) -> Examples:
                 f"{pictures.title(row)}: {x.shape[2]} x {x.shape[1]} pixels, and the data are {_like(spec)}"
             )
         rows.append(x)
+    if spoilt:
+        raise UnreadableError(spoilt)
     return Examples(torch.from_numpy(np.stack(rows)))
 
 
