@@ -73,6 +73,8 @@ def sorted_out(
             problems.add(ConfigError(word, "", "write key=value", f"{word}=...", "command line", word))
         elif not equals or Path(word).exists():
             places.append(word)
+        elif not value and bare in base:
+            problems.add(ConfigError(key, "", "no value; null is one", "", "command line"))
         elif bare in known and bare in base:
             if value in (*known[bare], "null", "") or value[:1] in "'\"[{$":
                 given.append(word)
