@@ -263,10 +263,8 @@ def card_text(about: Mapping[str, Any]) -> str:
     if about.get("figures"):
         lines += ["", f"figures, and metrics= of genlab eval: {', '.join(about['figures'])}"]
     if about.get("options"):
-        lines += [
-            "",
-            "options" if "figures" not in about else "options, in its file; ${...} is an option of genlab eval",
-        ]
+        of_file = "options, in its file; ${...} is an option of genlab eval"
+        lines += ["", of_file if "figures" in about else "options"]
         for name, option in about["options"].items():
             value = option["value"]
             shown = value.get("_target_", value) if isinstance(value, Mapping) else typed(value)

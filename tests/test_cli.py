@@ -79,6 +79,7 @@ def test_version(capsys):
         (["list", "metrics=bpd"], "likelihood"),
         (["eval", f"ckpt={__file__}", "metrics"], "metrics=..."),
         (["train", "init_from=testz"], "tests"),
+        (["train", "model = vae"], "model=vae"),
         (["list", "model=wgan_pg"], "wgan_gp"),
     ],
 )
@@ -350,6 +351,9 @@ def test_mistakes_in_what_is_evaluated_exit_with_2_before_torch(trained):
     ("words", "said"),
     [
         (["sample"], "run=: give run=<folder> or ckpt=<file>"),
+        (["sample", "run=run", "ckpt="], "ckpt=: no value"),
+        (["train", "run=run", "--json"], "add that, too"),
+        (["train", "--resolve"], "add that, too"),
         (["eval"], "or samples=<folder or .npz>"),
         (["eval", "samples=run"], "data=cifar10"),
         (["sample", "ckpt=best"], "of which run?"),

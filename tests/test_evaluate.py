@@ -318,6 +318,10 @@ def test_a_folder_of_images_is_scored(tmp_path):
     Image.new("L", (30, 28)).save(tmp_path / "6.png")
     with pytest.raises(DataError, match=r"6\.png: 30 x 28 pixels"):
         of_files(str(tmp_path), spec, 2)
+    for name in ("6.png", "7.png"):
+        (tmp_path / name).write_text("no image")
+    with pytest.raises(DataError, match=r"2 images cannot be read: .*6\.png \(of no known format\), .*7\.png$"):
+        of_files(str(tmp_path), spec, 2)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no image"):
         of_files(str(tmp_path / "empty"), spec, 2)

@@ -214,6 +214,7 @@ def test_the_first_line_of_a_card_is_read(line, title, authors, year):
         ("genlab train --cfg=j", "--cfg=job"),
         ("genlab train --info defaults-", "defaults-tree"),
         ("genlab list los", "losses"),
+        ("genlab list metric=lik", "metric=likelihood"),
         ("genlab train +optimizer.ep", "+optimizer.eps="),
     ],
 )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from genlab.catalogue import choices, contents, options, over, picks, settled
+from genlab.catalogue import HIDDEN, choices, contents, options, over, picks, settled
 from genlab.cli.line import FOLDER_FLAGS
 from genlab.cli.verbs import HYDRA_FLAGS, HYDRA_VALUES, INFORMED, SHOWN, VERBS
 from genlab.errors import GenlabError, UsageError, nearest
@@ -142,9 +142,10 @@ def of_verb(typed: Typed) -> list[str]:
     if "." in last:
         plus = last[: len(last) - len(last.lstrip("+"))]
         return [f"{plus}{word}" for word in keys_of(typed, last.lstrip("+"))] + [*HYDRA_KEYS] * (verb == "train")
-    known = [group for group in groups(typed.folders) if group in GROUPS]
     if verb == "list":
-        return [*(f"{group}=" for group in known), *map(plural, known)]
+        listed = [group for group in groups(typed.folders) if "/" not in group and group not in HIDDEN]
+        return [*(f"{group}=" for group in listed), *map(plural, listed)]
+    known = [group for group in groups(typed.folders) if group in GROUPS]
     if verb in ("train", "check"):
         return keys(verb, known, typed.chosen)
     own = [key for key in read(conf_folder() / f"{verb}.yaml") if key != "defaults"]
@@ -187,7 +188,7 @@ def values_of(typed: Typed, key: str) -> list[str]:
             return words
     elif key.startswith("hydra/"):
         return list(installed().get(key, {})) or groups(typed.folders).get(key, [])
-    elif key in GROUPS:
+    elif key in GROUPS or typed.verb == "list":
         return groups(typed.folders).get(key, [])
     group, _, name = key.rpartition(".")
     nets = choices(contents("model", model(typed), typed.folders)) if group == "model" else {}

@@ -20,6 +20,8 @@ class SweepError(GenlabError):
 
 def train(line: Line) -> int:
     """``genlab train``: check, make the run folder, train from it."""
+    if "--json" in line.flags and "--dry-run" not in line.flags:
+        raise UsageError("--json: of what --dry-run finds; add that, too")
     resumed = [word for word in line.words if word.partition("=")[0] == "run"]
     if resumed:
         return resume(resumed, line)
@@ -28,6 +30,8 @@ def train(line: Line) -> int:
     asked = {flag.partition("=")[0] for flag in line.hydra}
     shows = asked & {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
     multirun = bool(asked & {"-m", "--multirun"})
+    if (of_shown := asked & {"--resolve", "--package", "-p"}) and not asked & {"--cfg", "-c"}:
+        raise UsageError(f"{min(of_shown)}: of what --cfg job shows; add that, too")
     if shows and multirun:
         raise UsageError(f"{min(shows)}: shows one job; leave out --multirun")
     if shows:

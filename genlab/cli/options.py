@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,22 +34,30 @@ def options(verb: str, words: Sequence[str], folders: Sequence[str] = ()) -> dic
             admit(composed["plugins"])
         except ConfigError as error:
             problems.add(error)
-    for key, value in composed.items():
-        if not alike(base[key], value):
-            problems.add(ConfigError(key, value, f"must be {KINDS[type(base[key])]}", "", "command line"))
-        if isinstance(value, dict):
-            for mistake in check_node(key, value) if "_target_" in value else [chosen_first(key, value)]:
-                problems.add(mistake)
     meant = {problem.suggestion for problem in problems.found.values()}
-    for mistake in wrong(verb, composed, folders):
-        given = mistake.value not in (None, "")
-        source = mistake.source or ("command line" if given else "")
-        if given or mistake.key not in meant:  # of a misspelt run= it is not told that a run is missing, too
+    typed = {word.partition("=")[0].lstrip("+") for word in words} | {*base}
+    for mistake in mistakes(verb, composed, base, folders):
+        lacking = mistake.value in (None, "")
+        source = mistake.source or ("command line" if mistake.key in typed and not lacking else "")
+        if not lacking or mistake.key not in meant:  # of a misspelt run= it is not told that a run is missing, too
             problems.add(ConfigError(mistake.key, mistake.value, mistake.reason, mistake.suggestion, source))
     problems.stop()
     if "config_dir" in composed:  # the page looks for presets there, too
         composed["config_dir"] = [*(composed["config_dir"] or []), *folders]
     return composed
+
+
+def mistakes(
+    verb: str, composed: Mapping[str, Any], base: Mapping[str, Any], folders: Sequence[str]
+) -> Iterator[ConfigError]:
+    """What is wrong with options: types, keys of groups, and what ``requests`` looks at."""
+    for key, value in composed.items():
+        if not alike(base[key], value):
+            near = str(int(value)) if isinstance(value, float) and value.is_integer() else ""
+            yield ConfigError(key, value, f"must be {KINDS[type(base[key])]}", near)
+        if isinstance(value, dict):
+            yield from check_node(key, value) if "_target_" in value else [chosen_first(key, value)]
+    yield from wrong(verb, composed, folders)
 
 
 def sorted_out(
@@ -65,6 +73,8 @@ def sorted_out(
             problems.add(ConfigError(word, "", "write key=value", f"{word}=...", "command line", word))
         elif not equals or Path(word).exists():
             places.append(word)
+        elif not value and bare in base:
+            problems.add(ConfigError(key, "", "no value; null is one", "", "command line"))
         elif bare in known and bare in base:
             if value in (*known[bare], "null", "") or value[:1] in "'\"[{$":
                 given.append(word)

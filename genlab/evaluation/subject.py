@@ -17,6 +17,7 @@ from genlab.build import build
 from genlab.checkpoint import Loaded
 from genlab.data.base import Data, Examples
 from genlab.data.folder import Folder
+from genlab.data.store import UNREADABLE, UnreadableError, why
 from genlab.errors import CheckpointError, ConfigError, DataError
 from genlab.models.base import Batch
 from genlab.noise import Noise
@@ -137,18 +138,20 @@ def _from_folder(path: Path, spec: Spec) -> Examples:
         raise DataError(f"a folder holds 8-bit images, and the data are {_like(spec)}; give an .npz")
     folder = Folder(path=str(path.absolute()), grey=spec.shape[0] == 1)
     pictures, _ = folder.read("train")
-    rows = []
+    rows, spoilt = [], {}
     for row in range(len(pictures)):
-        title = Path(pictures.title(row)).relative_to(path.absolute())
+        title = str(Path(pictures.title(row)).relative_to(path.absolute()))
         try:
             found = np.asarray(pictures[row].convert("L" if spec.shape[0] == 1 else "RGB"))
-        except (OSError, ValueError, SyntaxError, EOFError) as error:  # Pillow has many words for a damaged file
-            told = "not an image" if type(error).__name__ == "UnidentifiedImageError" else str(error)
-            raise DataError(f"{title}: cannot be read: {told}") from None
+        except UNREADABLE as error:
+            spoilt[title] = why(error)
+            continue
         x = found[None] if found.ndim == 2 else found.transpose(2, 0, 1)
         if x.shape != tuple(spec.shape):
             raise DataError(f"{title}: {x.shape[2]} x {x.shape[1]} pixels, and the data are {_like(spec)}")
         rows.append(x)
+    if spoilt:
+        raise UnreadableError(spoilt)
     return Examples(torch.from_numpy(np.stack(rows)))
 
 

@@ -70,6 +70,11 @@ def read(typed: Sequence[str], folders: Sequence[str], problems: Problems) -> li
             parsed = parser.parse_override(text)
         except (HydraException, ValueError):
             reason = "cannot be read" if equals and key else "write key=value"
+            if equals and key != key.strip():
+                problems.add(
+                    ConfigError(key, value, "no space before =", f"{key.strip()}={value.strip()}", "command line")
+                )
+                continue
             if equals and key and value[:1] not in "'\"[{":
                 reason += f"; if it is text, quote it: \"{key}='{value}'\""
             near = "" if equals else meant(text, known)
