@@ -12,12 +12,15 @@ from typing import Any
 
 from genlab.errors import ConfigError, nearest
 from genlab.presets import card, file_of, groups, plural, read
-from genlab.validation.fits import spell
+from genlab.validation.choices import likelihoods, metrics, nets, referring
+from genlab.validation.fits import admitted_words, spell
+from genlab.validation.mistakes import Problems
 from genlab.validation.signatures import literal, signature
 
 SHOWN = ("model", "data", "loss", "experiment")
 COLUMNS = ("name", "family", "title", "authors", "year", "reference")
 HIDDEN = ("recipe", "hydra")
+SINGULAR = {"data": "data set"}
 PAPER = re.compile(
     r"(?P<title>.+?)\. (?P<authors>\D+) (?P<year>(?:19|20)\d\d)(?:, (?P<reference>[^;]+?))?(?:[.;] .*)?\.?$"
 )  # of "Title. Authors Year, reference"
@@ -32,7 +35,7 @@ def entry(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, Any
     if paper:
         about["year"] = int(about["year"])
     if group == "model":
-        target = str((read(path).get("model") or {}).get("_target_", ""))
+        target = str((contents(group, option, folders).get("model") or {}).get("_target_", ""))
         parts = target.split(".")
         about["family"] = parts[2] if target.startswith("genlab.models.") and len(parts) > 3 else parts[0]
     return about
@@ -57,9 +60,18 @@ def options(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for name, argument in (known.arguments if known else {}).items():
         if not argument.required or name in node:
             value = node.get(name, literal(argument.default))
-            found[name] = {"value": value, "takes": spell(argument.annotation)}
+            words = admitted_words(argument.annotation)
+            found[name] = {"value": value, "takes": spell(argument.annotation)} | ({"choices": words} if words else {})
             if isinstance(value, Mapping):
                 found |= {f"{name}.{inner}": option for inner, option in options(value).items()}
+    return found
+
+
+def choices(content: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Words for the keys of a model's file that choose a module: its nets, and its output distribution."""
+    found = nets(target for _, target in referring(content))
+    if "likelihood" in (content.get("model") or {}):
+        found["model.likelihood"] = likelihoods()
     return found
 
 
@@ -82,16 +94,24 @@ def flat(node: Any, key: str = "") -> dict[str, Any]:
 def describe(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, Any]:
     """The card of one option: everything that its file, its recipes and its target's source say."""
     path = file_of(group, option, folders)
-    content = {key: value for base in based(group, option, folders) for key, value in read(base).items()}
+    content = contents(group, option, folders)
     node = content.get(group) if "_target_" not in content else content
-    about = entry(group, option, folders) | {"card": card(path), "picks": picks(path, folders), "file": str(path)}
+    taken = {key: name for base in based(group, option, folders) for key, name in picks(base, folders).items()}
+    about = entry(group, option, folders) | {"card": card(path), "picks": taken, "file": str(path)}
     if isinstance(content.get("trainer"), dict):
         about["trainer"] = content["trainer"]
+    if group == "metric":
+        about["figures"] = list(metrics(folders)[option])
     if isinstance(node, Mapping):
         about["target"] = node.get("_target_")
-        about["options"] = {f"{group}.{name}": value for name, value in options(settled(node, content)).items()}
+        before = "" if group == "metric" else f"{group}."  # those of a metric are of its file, not of a command line
+        about["options"] = {f"{before}{name}": value for name, value in options(settled(node, content)).items()}
         if group == "model" and isinstance(content.get("training"), Mapping):
             about["options"] |= {f"training.{name}": value for name, value in options(content["training"]).items()}
+        for key, words in choices(content).items():
+            if key in about["options"]:
+                null = " or null" * about["options"][key]["takes"].endswith("null")
+                about["options"][key] |= {"takes": f"one of {', '.join(words)}{null}", "choices": words}
     recipes = [name for name in groups(folders).get("recipe", []) if name.startswith(f"{option}/")]
     if group == "model" and recipes:
         known = groups(folders).get("data", [])
@@ -110,6 +130,23 @@ def based(group: str, option: str, folders: Sequence[str] = ()) -> list[Path]:
     return [*(file for name in below for file in based(group, name, folders)), path]
 
 
+def contents(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, Any]:
+    """What the file of an option says, after those that it builds on."""
+    content: dict[str, Any] = {}
+    for path in based(group, option, folders):
+        content = over(content, read(path))
+    return content
+
+
+def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """One mapping put over another, mappings within them too."""
+    found = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(found.get(key), Mapping)
+        found[key] = over(found[key], value) if both else value
+    return found
+
+
 def reached(recipe: str, folders: Sequence[str] = ()) -> list[str]:
     """What a recipe, or the one that it builds on, says at its head."""
     return next(filter(None, map(card, reversed(based("recipe", recipe, folders)))), [])
@@ -122,27 +159,59 @@ def changes(recipe: str, folders: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def main(words: Sequence[str], folders: Sequence[str] = (), *, as_json: bool = False) -> None:
-    """``genlab list``: all, one group, or one card.
+    """``genlab list``: all, some groups, or some cards.
 
     Raises:
-        ConfigError: no such group or option.
+        ConfigErrors: no such groups or options; both groups and cards.
     """
     known = {group: names for group, names in groups(folders).items() if "/" not in group and group not in HIDDEN}
-    if words and "=" in words[0]:
-        group, _, option = words[0].partition("=")
-        about = describe(named(group, known), option, folders)
-        print(json.dumps(about, indent=1, ensure_ascii=False, default=str) if as_json else card_text(about))
+    wanted = asked(words, known, folders)
+    if any(option for _, option in wanted):
+        cards = [describe(group, option, folders) for group, option in wanted]
+        told = json.dumps(cards if len(cards) > 1 else cards[0], indent=1, ensure_ascii=False, default=str)
+        print(told if as_json else "\n\n\n".join(map(card_text, cards)))
         return
-    chosen = [named(word, known) for word in words] or [group for group in SHOWN if group in known]
+    chosen = [group for group, _ in wanted] or [group for group in SHOWN if group in known]
     listing = {group: [entry(group, option, folders) for option in known[group]] for group in chosen}
     if as_json:
         print(json.dumps(listing, indent=1, ensure_ascii=False))
         return
-    for group, entries in listing.items():
-        print(table(plural(group), entries), end="\n\n" if group != chosen[-1] else "\n")
+    print("\n\n".join(table(plural(group), entries) for group, entries in listing.items()))
     if not words:
         rest = ", ".join(plural(group) for group in known if group not in SHOWN)
         print(f"\nalso: genlab list {rest}; the card of one: genlab list model=wgan_gp")
+
+
+def asked(words: Sequence[str], known: Mapping[str, Any], folders: Sequence[str]) -> list[tuple[str, str]]:
+    """Groups and options that words name: ``models``, ``model=vae,gan``; the option of a group alone is empty.
+
+    Raises:
+        ConfigErrors: no such groups or options; both groups and cards.
+    """
+    problems, found = Problems(), []
+    for word in words:
+        name, equals, options = word.partition("=")
+        try:
+            group = named(name, known)
+        except ConfigError as error:
+            problems.add(error)
+            continue
+        for option in options.split(",") if equals else [""]:
+            found.append((group, option))
+            if equals and option not in known[group]:
+                near = nearest(option, known[group]) or figure_of(group, option, folders)
+                reason = f"no such {SINGULAR.get(group, group)}"
+                problems.add(ConfigError(group, option, reason, near, f"genlab list {plural(group)}"))
+    if len({bool(option) for _, option in found}) > 1:
+        problems.add(ConfigError("list", "", "list groups or show cards, one at a time", "", "", " ".join(words)))
+    problems.stop()
+    return found
+
+
+def figure_of(group: str, option: str, folders: Sequence[str]) -> str:
+    """The metric that a figure is of; empty of what is none."""
+    known = metrics(folders) if group == "metric" else {}
+    return next((name for name, figures in known.items() for figure in figures if option.startswith(figure)), "")
 
 
 def named(word: str, known: Mapping[str, Any]) -> str:
@@ -151,7 +220,9 @@ def named(word: str, known: Mapping[str, Any]) -> str:
         if word in (group, plural(group)):
             return group
     names = [name for group in known for name in (group, plural(group))]
-    raise ConfigError("list", word, f"no such group; there are {', '.join(map(plural, known))}", nearest(word, names))
+    near = nearest(word, names) or next((f"{group}={word}" for group in known if word in known[group]), "")
+    reason = "no such group" if near else f"no such group; there are {', '.join(map(plural, known))}"
+    raise ConfigError("list", word, reason, near, "", word)
 
 
 def table(title: str, entries: Sequence[Mapping[str, Any]]) -> str:
@@ -189,8 +260,13 @@ def card_text(about: Mapping[str, Any]) -> str:
         lines += ["", "picks", *(f"  {group}={option}" for group, option in about["picks"].items())]
     if about.get("trainer"):
         lines += ["", "budget", *(f"  trainer.{key}={value}" for key, value in about["trainer"].items())]
+    if about.get("figures"):
+        lines += ["", f"figures, and metrics= of genlab eval: {', '.join(about['figures'])}"]
     if about.get("options"):
-        lines += ["", "options"]
+        lines += [
+            "",
+            "options" if "figures" not in about else "options, in its file; ${...} is an option of genlab eval",
+        ]
         for name, option in about["options"].items():
             value = option["value"]
             shown = value.get("_target_", value) if isinstance(value, Mapping) else typed(value)

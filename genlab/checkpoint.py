@@ -75,7 +75,8 @@ def read(path: str | Path) -> dict[str, Any]:
             f"{path}: holds more than tensors and plain containers; refused, nothing was run"
         ) from None
     except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: damaged or cut short ({type(error).__name__}){others(path)}") from None
+        told = getattr(error, "strerror", None) or f"damaged or cut short ({type(error).__name__})"
+        raise CheckpointError(f"{path}: {told}{others(path)}") from None
     if spoilt is not None:
         raise CheckpointError(f"{path}: damaged: {spoilt} is not as it was written{others(path)}")
     if not isinstance(state, dict) or not isinstance(state.get("genlab"), dict):
@@ -86,7 +87,7 @@ def read(path: str | Path) -> dict[str, Any]:
 def others(path: Path) -> str:
     """What there is in place of a damaged checkpoint."""
     whole = sorted(other.name for other in path.parent.glob("*.ckpt") if other != path)
-    return f"; beside it: {', '.join(whole)}" if whole else "; without it the run starts from its first step"
+    return f"; beside it: {', '.join(whole)}" if whole else "; there is no other beside it"
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> Loaded:
@@ -108,6 +109,10 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Loaded:
         ) from None
     weights = {key[len("model.") :]: value for key, value in state["state_dict"].items() if key.startswith("model.")}
     weights |= state.get("average") or {}
+    first: dict[int, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):  # one of several names has the average
+        if (known := first.setdefault(id(parameter), name)) in weights:
+            weights[name] = weights[known]
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

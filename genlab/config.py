@@ -23,12 +23,19 @@ from omegaconf.errors import OmegaConfBaseException
 
 from genlab.errors import ConfigError, GenlabError
 from genlab.presets import conf_folder
-from genlab.run import Run, settled
+from genlab.run import Run, alone, settled
+from genlab.validation.choices import referring
 
 VERSION_BASE = "1.3"
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 SEARCH_PATH = "hydra.searchpath in command-line"  # Hydra's name for where a folder of the user's comes from
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
+
+unfinished: list[str] = []
+"""What went wrong after the jobs of a sweep, in what it ends in."""
+
+busy: dict[Path, str] = {}
+"""Jobs of a sweep in this process that were left alone, since another process trains them, and what it said."""
 
 made: list[Path | GenlabError] = []
 """What ``task`` made in this process for a single run: its folder, or why there is none."""
@@ -45,6 +52,7 @@ class Composed:
         sweep: where Hydra would put a sweep.
         varied: values by key that the config itself has Hydra's basic sweeper combine, ``hydra.sweeper.params``.
         referred: the first part of every key that a value refers to, ``${model}`` or ``${model.latent}``.
+        targets: by key, those that refer to other values, as written: ``genlab.models.gan.${model.net}.Generator``.
     """
 
     config: dict[str, Any]
@@ -53,6 +61,7 @@ class Composed:
     sweep: str
     varied: dict[str, str]
     referred: frozenset[str]
+    targets: dict[str, str]
 
 
 def compose(name: str, overrides: Sequence[str], folders: Sequence[str] = ()) -> Composed:
@@ -70,8 +79,9 @@ def compose(name: str, overrides: Sequence[str], folders: Sequence[str] = ()) ->
         varied = {str(key): str(values) for key, values in params.items()}
         with read_write(config), open_dict(config):
             del config["hydra"]
-        referred = frozenset(re.findall(r"\$\{(\w+)", str(OmegaConf.to_container(config, resolve=False))))
-        return Composed(plain(config), choices, folder, sweep, varied, referred)
+        written = OmegaConf.to_container(config, resolve=False)
+        referred = frozenset(re.findall(r"\$\{(\w+)", str(written)))
+        return Composed(plain(config), choices, folder, sweep, varied, referred, dict(referring(written)))
 
 
 def options(group: str) -> list[str]:
@@ -173,6 +183,13 @@ def task(config: DictConfig) -> float | None:
 
     create(folder, config)
     run, number = Run(folder), settings.job.num
+    try:
+        with alone(run):
+            pass
+    except GenlabError as error:  # nothing of it is touched
+        busy[folder] = str(error).partition(": ")[2]
+        print(f"job {number} failed: {error}", file=sys.stderr, flush=True)
+        return math.inf
     if run.info.get("status") == "failed":  # in an earlier sweep
         run.note(status="created", error=None)
     print(f"job {number}: {folder}", file=sys.stderr, flush=True)
@@ -217,7 +234,7 @@ def states(sweep: Path) -> dict[Path, int]:
 
 def failures(sweep: Path, before: Mapping[Path, int]) -> dict[str, str]:
     """Why jobs of a sweep failed, by name of their folder; runs that are as they were ``before`` are none of them."""
-    found = {}
+    found = {str(folder.relative_to(sweep.absolute())): reason for folder, reason in busy.items()}
     for path, noted in states(sweep).items():
         info = Run(path.parent).info
         if info.get("status") == "failed" and before.get(path) != noted:
@@ -225,7 +242,7 @@ def failures(sweep: Path, before: Mapping[Path, int]) -> dict[str, str]:
     return found
 
 
-def claim(folder: str) -> str:
+def claim(folder: str, name: str = "hydra.run.dir") -> str:
     """The folder itself, or one numbered after it where another run started in the same second took that name."""
     path, number = Path(folder), 1
     while True:
@@ -235,7 +252,8 @@ def claim(folder: str) -> str:
         except FileExistsError:
             path, number = Path(f"{folder}-{number}"), number + 1
         except OSError as error:
-            raise GenlabError(f"{path}: cannot make the run folder: {error.strerror}") from None
+            reason = f"cannot make the run folder: {error.strerror}; {name}=... puts it elsewhere"
+            raise GenlabError(f"{path}: {reason}") from None
 
 
 def folder_name(text: str) -> str:

@@ -27,15 +27,17 @@ class ConfigError(GenlabError):
         reason: what is wrong with it.
         suggestion: what would be accepted, if anything comes near.
         source: the file or the command line it came from.
+        typed: what the user typed, where it is no ``key=value``.
     """
 
     exit_code: ClassVar[int] = 2
 
-    def __init__(self, key: str, value: Any, reason: str, suggestion: str = "", source: str = ""):
+    def __init__(self, key: str, value: Any, reason: str, suggestion: str = "", source: str = "", typed: str = ""):
         hint = f"; did you mean '{suggestion}'?" if suggestion else ""
         origin = f"   ({source})" if source else ""
         written = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
-        self.setting = key if key.startswith("~") and value == "" else f"{key}={written}"  # a deletion has no value
+        deletion = key.startswith("~") and value == ""
+        self.setting = typed or (key if deletion else f"{key}={written}")
         super().__init__(f"{self.setting}: {reason}{hint}{origin}")
         self.key, self.value, self.reason, self.suggestion, self.source = key, value, reason, suggestion, source
 

@@ -3,8 +3,8 @@
     config.yaml      the resolved config, plain
     run.yaml         version, git commit, command line, status, step
     metrics.csv      what training logged
-    metrics.json     what evaluation measured
-    checkpoints/     last.ckpt, best.ckpt
+    metrics.json     what evaluation measured; metrics.png, where it was of several checkpoints
+    checkpoints/     last.ckpt, best.ckpt, and step_0001000.ckpt ... where training keeps them
     samples/         grids from training, and what ``genlab sample`` made
 
 Every path is relative to the folder, so a run that was moved still opens. Every file is written under a temporary name
@@ -120,13 +120,17 @@ class Run:
             ConfigError: a run never has one of this name.
             GenlabError: there is none yet.
         """
-        for candidate in [name, "last"] if name == "best" else [name]:
+        name = str(name)
+        for candidate in [name, "last"] if name == "best" else [stem(int(name)) if name.isdigit() else name]:
             path = self.checkpoints / f"{candidate}.ckpt"
             if path.is_file():
                 return path
         if name not in ("best", "last"):
             there = [path.stem for path in sorted(self.checkpoints.glob("*.ckpt"))]
-            raise ConfigError("ckpt", name, "no such checkpoint; write best, last, or a file", nearest(name, there))
+            steps = [str(int(kept.removeprefix("step_"))) for kept in there if kept.startswith("step_")]
+            kept = f"a step ({', '.join(steps)})" if steps else "a step that trainer.keep_every kept"
+            reason = f"no such checkpoint; write best, last, {kept}, or a file"
+            raise ConfigError("ckpt", name, reason, nearest(name, [*steps, *there]))
         raise GenlabError(f"run={self.path}: it has no checkpoint '{name}' yet")
 
     def all_checkpoints(self) -> list[Path]:
@@ -135,7 +139,7 @@ class Run:
         Raises:
             GenlabError: there is none yet.
         """
-        files = sorted(self.checkpoints.glob("*.ckpt"), key=lambda path: (path.stem in ("best", "last"), path.stem))
+        files = sorted(self.checkpoints.glob("*.ckpt"), key=lambda path: kept_order(path.stem))
         if not files:
             raise GenlabError(f"run={self.path}: it has no checkpoint yet")
         return files
@@ -173,7 +177,8 @@ def atomic(path: Path) -> Iterator[Path]:
         yield partial
         partial.replace(path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a failed write, unlike a failed open, does not say where
+        if error.filename in (None, str(partial)):  # a failed write does not say where; nobody knows the partial file
+            error.filename = str(path)
         raise
     finally:
         partial.unlink(missing_ok=True)
@@ -198,13 +203,31 @@ def settled(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def no_run(path: str | Path) -> ConfigError:
-    """There is no run, and the folder beside it that may have been meant."""
+    """There is no run, and the folder around, below or beside it that may have been meant."""
+    reason = "no run there (a run is a folder with a config.yaml)"
+    if Path(path).is_dir() and not os.access(path, os.R_OK | os.X_OK):
+        return ConfigError("run", path, "a folder that cannot be read: Permission denied", "", "command line")
+    if Path(path).is_file() and (around := next((p for p in Path(path).parents if (p / "run.yaml").is_file()), None)):
+        return ConfigError("run", path, "a file of a run", str(around), "command line")
+    below = [file.parent for depth in (1, 2, 3) for file in sorted(Path(path).glob("*/" * depth + "run.yaml"))]
+    if below:
+        what = "a run is" if len(below) == 1 else f"{len(below)} runs are"
+        return ConfigError("run", path, f"{what} below it, and one is wanted here", str(below[0]), "command line")
     parent = Path(path).parent
-    there = parent.iterdir() if parent.is_dir() else ()
+    there = parent.iterdir() if parent.is_dir() and os.access(parent, os.R_OK | os.X_OK) else ()
     beside = [entry.name for entry in there if entry.is_dir() and entry.name != Path(path).name]
     near = nearest(Path(path).name, beside)
-    reason = "no run there (a run is a folder with a config.yaml)"
     return ConfigError("run", path, reason, str(parent / near) if near else "", "command line")
+
+
+def stem(step: int) -> str:
+    """Name of what is kept of a step: ``step_0001000``, so that names sort as steps do."""
+    return f"step_{step:07d}"
+
+
+def kept_order(checkpoint: str) -> tuple[bool, int, str]:
+    """For sorting names of checkpoints: steps as they follow, best and last after."""
+    return checkpoint in ("best", "last"), len(checkpoint), checkpoint
 
 
 def option(config: Mapping[str, Any], key: str) -> Any:
@@ -231,7 +254,11 @@ def alone(run: Run) -> Iterator[None]:
     if rank() != 0:
         yield
         return
-    with open(run.path / ".lock", "w") as file:
+    try:
+        file = open(run.path / ".lock", "w")  # noqa: SIM115
+    except OSError as error:
+        raise GenlabError(f"run={run.path}: cannot be written: {error.strerror}") from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from genlab import ranks, tasks
+from genlab import ranks
 from genlab.build import trust
 from genlab.checkpoint import load
 from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.pictures import save_picture
 from genlab.run import Run, atomic
+from genlab.validation.choices import tasks
+from genlab.validation.requests import parse_seeds
 
 
 def main(options: Mapping[str, Any], as_json: bool = False) -> int:
@@ -26,12 +29,13 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
         ConfigError: an option does not fit the model.
     """
     trust(*(options.get("plugins") or ()))
-    task, there = options["task"], known_tasks()
+    task, there = options["task"], tasks()
     if task not in there:
         raise ConfigError("task", task, f"no such task; there are {', '.join(there)}", nearest(task, there))
     if not options["temperature"] > 0:
         raise ConfigError("temperature", options["temperature"], "must be a positive number")
     path, folder = locate(options)
+    writable(folder)
     with ranks.group(options.get("devices") or 1, options.get("device") or "auto") as device:
         loaded = load(path, device)
         seeds = parse_seeds(options.get("seeds"), options["n"])
@@ -42,7 +46,7 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     numbers = folder / ("samples.npz" if task == "grid" else f"{task}.npz")
     try:
         if made.draw is None:
-            save_picture(made.x, loaded.spec, picture, made.columns)
+            save_picture(made.x, loaded.spec, picture, made.columns, groups=made.groups)
         else:
             made.draw(picture)
         with atomic(numbers) as partial, open(partial, "wb") as file:
@@ -60,6 +64,18 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     return 0
 
 
+def writable(folder: Path) -> None:
+    """Refuse a folder in which nothing can be written, before anything is sampled.
+
+    Raises:
+        GenlabError: it is one.
+    """
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        reason = "Permission denied" if there.is_dir() else f"{os.path.relpath(there)} is a file"
+        raise GenlabError(f"{folder}: cannot write there: {reason}; out=<folder> puts the samples elsewhere")
+
+
 def locate(options: Mapping[str, Any]) -> tuple[Path, Path]:
     """The checkpoint file, and the folder that the results go to.
 
@@ -71,32 +87,9 @@ def locate(options: Mapping[str, Any]) -> tuple[Path, Path]:
         runs = Run.find([str(options["run"])])
         if len(runs) > 1:
             raise ConfigError("run", options["run"], f"{len(runs)} runs are there; sample takes one", str(runs[0].path))
-        return runs[0].checkpoint(options.get("ckpt") or "best"), Path(out) if out else runs[0].samples
+        named = str(options.get("ckpt") or "best")
+        path = Path(named) if named.endswith(".ckpt") else runs[0].checkpoint(named)
+        return path, Path(out) if out else runs[0].samples
     if options.get("ckpt"):
         return Path(options["ckpt"]), Path(out) if out else Path("samples")
     raise ConfigError("run", "", "give run=<folder> or ckpt=<file>")
-
-
-def parse_seeds(text: Any, n: int) -> list[int]:
-    """``0-63``, ``1,5,9``, a number or a list; None: 0 to n - 1.
-
-    Raises:
-        ConfigError: it cannot be read.
-    """
-    if text is None:
-        if n < 1:
-            raise ConfigError("n", n, "must be at least 1")
-        return list(range(n))
-    parts = text if isinstance(text, Sequence) and not isinstance(text, str) else str(text).split(",")
-    seeds: list[int] = []
-    for part in parts:
-        low, dash, high = str(part).strip().partition("-")
-        if not low.isdigit() or (dash and not high.isdigit()) or (dash and int(high) < int(low)):
-            raise ConfigError("seeds", text, "write 0-63, or 1,5,9, or both: 0-7,16")
-        seeds += range(int(low), int(high if dash else low) + 1)
-    return seeds
-
-
-def known_tasks() -> list[str]:
-    """Names of the tasks: the files of ``genlab/tasks``."""
-    return sorted(path.stem for path in Path(tasks.__path__[0]).glob("*.py") if path.stem not in ("__init__", "base"))

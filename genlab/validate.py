@@ -10,13 +10,15 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from genlab import config
 from genlab.config import COMPOSE_ERRORS, Composed
 from genlab.errors import ConfigError, nearest
 from genlab.presets import groups
-from genlab.run import settled
+from genlab.run import no_run, settled
+from genlab.validation.choices import wrong_nets
 from genlab.validation.fits import fits
 from genlab.validation.mistakes import BARE, Problems, free_form, has, mistakes, not_taken
 from genlab.validation.origin import Origin
@@ -139,8 +141,11 @@ def check_job(
         composed = replace(composed, config=settled(whole, overrides(words)))
         origin = Origin(words, folders, composed)
         doubtful = {word.key for word in words if word.rest == STANDS_IN}
-        for error in [*strays(composed, folders), *mistakes(composed.config)]:
-            if error.key.partition(".")[0] in doubtful:
+        nets = list(wrong_nets(composed.config, composed.targets))
+        hanging = {key for _, keys in nets for key in keys}
+        named = [*strays(composed, folders), *(net for net, _ in nets), *start(composed.config)]
+        for error in [*named, *mistakes(composed.config)]:
+            if error.key.partition(".")[0] in doubtful or error.key in hanging:
                 continue
             source = error.source or origin.of(error.key)
             problems.add(ConfigError(error.key, error.value, error.reason, error.suggestion, source))
@@ -155,6 +160,14 @@ def strays(composed: Composed, folders: Sequence[str]) -> Iterator[ConfigError]:
             near = nearest(key, known) or within(key, composed.config)
             shown = "{...}" if isinstance(value, Mapping) else value
             yield ConfigError(key, shown, f"no such group or key as '{key}'", near)
+
+
+def start(config: Mapping[str, Any]) -> Iterator[ConfigError]:
+    """The run or checkpoint that a training starts from must be there; later, when it goes on, it need not."""
+    given = config.get("init_from")
+    if isinstance(given, str) and not Path(given).is_file() and not any(Path(given).glob("checkpoints/*.ckpt")):
+        near = no_run(given).suggestion if not Path(given).exists() else ""
+        yield ConfigError("init_from", given, "no checkpoint there, neither a file nor a run that has one", near)
 
 
 def composition(words: Sequence[Word], folders: Sequence[str], problems: Problems) -> Composed | None:
@@ -183,7 +196,8 @@ def refused(word: Word, error: Exception) -> ConfigError:
     if word.prefix == "+" and "already at" in said:
         return ConfigError(f"+{word.key}", value, "the key is there already", f"{word.key}={value}", "command line")
     if word.prefix == "~":
-        return ConfigError(f"~{word.key}", value, "no such key to delete", "", "command line")
+        reason = "the config refers to it" if "nterpolation" in said else "no such key to delete"
+        return ConfigError(f"~{word.key}", value, reason, "", "command line")
     return ConfigError(word.key, value, said, "", "command line")
 
 

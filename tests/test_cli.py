@@ -13,7 +13,7 @@ import yaml
 from genlab import cli, config
 from genlab.cli import options, resume
 from genlab.errors import ConfigError, ConfigErrors, GenlabError
-from genlab.run import Run
+from genlab.run import Run, alone
 
 ROOT = Path(__file__).parent.parent
 
@@ -45,6 +45,14 @@ def test_help_loads_nothing_but_the_standard_library():
     assert done.stdout.splitlines()[-1] == "[]" and time.perf_counter() - start < 5
 
 
+def test_help_of_a_verb_comes_in_any_order(capsys):
+    shown = []
+    for words in (["train", "--help"], ["help", "train"], ["train", "help"]):
+        assert main(*words) == 0
+        shown.append(capsys.readouterr().out)
+    assert len(set(shown)) == 1 and "--dry-run" in shown[0]
+
+
 def test_version(capsys):
     assert main("--version") == 0
     assert capsys.readouterr().out.split()[0] == "genlab"
@@ -58,11 +66,24 @@ def test_version(capsys):
         (["train", "--multi-run"], "--multirun"),
         (["sample", "--jsn"], "--json"),
         (["completion", "bsh"], "bash"),
-        (["sample", "temprature=2"], "temperature"),
+        (["sample", f"ckpt={__file__}", "temprature=2"], "temperature"),
+        (["sample", "rnu=x"], "run"),
+        (["help", "trian"], "train"),
+        (["train", "--model", "vae"], "model=vae"),
+        (["train", "--trainer.max-steps=3"], "trainer.max_steps=3"),
+        (["sample", "-n", "5"], "n=5"),
+        (["train", "wgan_gp"], "model=wgan_gp"),
+        (["train", "model:vae"], "model=vae"),
+        (["train", "--cfg", "job", "--package", "optimiser"], "optimizer"),
+        (["list", "vae"], "model=vae"),
+        (["list", "metrics=bpd"], "likelihood"),
+        (["eval", f"ckpt={__file__}", "metrics"], "metrics=..."),
+        (["train", "init_from=testz"], "tests"),
         (["list", "model=wgan_pg"], "wgan_gp"),
     ],
 )
-def test_slips_exit_with_2_and_one_line_with_a_suggestion(arguments, suggestion, capsys):
+def test_slips_exit_with_2_and_one_line_with_a_suggestion(arguments, suggestion, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
     assert main(*arguments) == 2
     shown = capsys.readouterr()
     assert not shown.out and shown.err.count("\n") == 1
@@ -80,6 +101,22 @@ def test_errors_are_one_line_and_traceback_is_for_the_asking(monkeypatch, capsys
     monkeypatch.setenv("GENLAB_DEBUG", "1")
     with pytest.raises(ValueError, match="two"):
         main("train")
+
+
+def test_errors_stand_in_columns_that_a_long_one_does_not_widen():
+    rows = [("n=0:", "must be at least 1", "command line"), ("loss=lsgn:", "no such loss", "genlab list losses")]
+    table = [
+        "error: n=0:       must be at least 1   (command line)",
+        "error: loss=lsgn: no such loss         (genlab list losses)",
+    ]
+    assert cli.laid_out(rows, None) == cli.laid_out(rows, 120) == table
+    long = [("x" * 50, "y", "a.yaml"), ("k=", "z" * 200, "command line")]
+    assert cli.laid_out(rows + long, None)[:2] == table and max(map(len, cli.laid_out(long, None))) < 240
+    narrow = cli.laid_out([*rows, *long], 50)
+    assert narrow[0] == "error: n=0:       must be at least 1"
+    assert narrow[1] == "error: loss=lsgn: no such loss   (genlab list losses)"
+    assert cli.laid_out(rows[:1], 40) == ["error: n=0: must be at least 1"]
+    assert all("\n" not in line and line == line.rstrip() for line in narrow)
 
 
 def test_files_that_cannot_be_had_are_one_line(tmp_path, monkeypatch, capsys):
@@ -170,7 +207,7 @@ def test_a_folder_that_holds_another_run_is_refused(tmp_path, monkeypatch):
 
 def test_a_folder_that_cannot_be_made_is_one_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(GenlabError, match="cannot make"):
+    with pytest.raises(GenlabError, match=r"cannot make .* hydra\.run\.dir=\.\.\. puts it elsewhere"):
         config.claim(str(tmp_path / "file" / "run"))
 
 
@@ -218,15 +255,27 @@ def test_a_wrong_run_is_told_before_torch_is_loaded():
         assert done.stdout == "2 False\n", done.stderr
 
 
-def test_folders_of_configs_reach_the_page_of_evaluation(tmp_path):
-    assert options.options("eval", ["run=x"], [str(tmp_path)])["config_dir"] == [str(tmp_path)]
+@pytest.fixture
+def trained(tmp_path, monkeypatch) -> Path:
+    """A folder with a run in it, ``run``, that has a checkpoint."""
+    monkeypatch.chdir(tmp_path)
+    run = Run.create("run", {"data": {"_target_": "genlab.data.cifar10.CIFAR10"}}, [])
+    run.checkpoints.mkdir()
+    (run.checkpoints / "last.ckpt").write_text("")
+    return tmp_path
+
+
+def test_folders_of_configs_reach_the_page_of_evaluation(trained):
+    (trained / "conf").mkdir()
+    assert options.options("eval", ["run=run"], ["conf"])["config_dir"] == ["conf"]
 
 
 def test_what_a_page_returns_is_the_exit_code(monkeypatch):
+    monkeypatch.chdir(ROOT)
     from genlab import evaluate
 
     monkeypatch.setattr(evaluate, "main", lambda options, as_json: 1)
-    assert main("eval", "ckpt=x") == 1
+    assert main("eval", "ckpt=pyproject.toml") == 1
 
 
 def test_every_option_of_a_verb_is_read_by_its_page():
@@ -246,28 +295,120 @@ def test_every_option_of_a_verb_is_read_by_its_page():
             assert named or key in ("defaults", "plugins"), f"{verb}: {key}"
 
 
-def test_options_take_paths_with_signs_of_hydras_and_refuse_what_is_no_option(tmp_path):
-    folder = "sweep/model=vae,seed=1"
+def test_options_take_paths_with_signs_of_hydras(trained):
+    folder = "sweep (a)/model=vae__seed=1"
+    (trained / "run").rename(trained / "model=vae")
+    Run.create(folder, {}, [])
     given = options.options("sample", [f"run={folder}", "n=8", "temperature=1", "seeds=0-7"])
     assert (given["run"], given["n"], given["temperature"], given["seeds"]) == (folder, 8, 1, "0-7")
-    (tmp_path / "model=vae").mkdir()
-    assert options.options("sample", [str(tmp_path / "model=vae")])["run"] == str(tmp_path / "model=vae")
+    assert options.options("sample", [str(trained / "model=vae")])["run"] == str(trained / "model=vae")
+
+
+def mistaken(verb: str, *words: str) -> dict[str, ConfigError]:
     with pytest.raises(ConfigErrors) as caught:
-        options.options("sample", ["n=many", "temperature=hot"])
-    assert [problem.key for problem in caught.value.problems] == ["n", "temperature"]
+        options.options(verb, words)
+    return {problem.setting: problem for problem in caught.value.problems}
 
 
-def test_options_of_a_data_set_given_to_eval_are_checked():
-    options_of = options.options("eval", ["run=x", "data=digits", "data.limit=40", "data.levels=4"])
+def test_all_mistakes_in_what_is_sampled_are_told_at_once(trained):
+    wrong = {
+        "rnu=x": "run", "n=0": "", "devices=0": "", "temperature=hot": "", "task=gird": "grid",
+        "path=sphericl": "spherical", "device=gpuu": "gpu", "seeds=9-2": "", "ckpt=lst": "last", "run=rnn": "run",
+        "y=1,,2": "",
+    }  # fmt: skip
+    found = mistaken("sample", *wrong)
+    assert {setting: error.suggestion for setting, error in found.items()} == wrong
+    assert set(mistaken("sample", "run=run", "y=dgo", "seeds=[1,2", "temperature=0")) == {
+        "y=dgo", "seeds=[1,2", "temperature=0",
+    }  # fmt: skip
+    assert mistaken("sample", "run=run", "y=dgo")["y=dgo"].suggestion == "dog"
+    options.options("sample", ["run=run", "y=[dog,3]", "seeds=[1,2]", "ckpt=run/checkpoints/last.ckpt"])
+
+
+def test_all_mistakes_in_what_is_evaluated_are_told_at_once(trained):
+    wrong = {
+        "run=rnn": "run", "metrics=bdp": "bpd", "metrics=fid_digtis": "fid_digits", "extractor=incepton": "inception",
+        "data=mnits": "mnist", "ckpt=bets": "best", "split=tets": "test", "real=tran": "train", "n=0": "", "k=0": "",
+        "batch=x": "", "seed=-1": "", "samples=nowhere": "", "devcies=3": "devices",
+    }  # fmt: skip
+    joined = [word for word in wrong if not word.startswith(("metrics", "run"))]
+    found = mistaken("eval", "run=run,rnn", "metrics=bdp,bpd,fid_digtis,frechet,precision_3_raw", *joined)
+    assert {setting: error.suggestion for setting, error in found.items()} == wrong
+    assert mistaken("eval", "run=run", "k=few")["k=few"].reason == "must be a whole number"
+    options.options("eval", ["run=run", "metrics=fid_mine,nats", "extractor=module", "extractor.name=mine", "ckpt=all"])
+
+
+def test_mistakes_in_what_is_evaluated_exit_with_2_before_torch(trained):
+    script = "import sys; from genlab.cli import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
+    for verb, word in (("sample", "task=gird"), ("eval", "metrics=bdp")):
+        command = [sys.executable, "-c", script, verb, "run=rnu", word, "n=0"]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        assert done.stdout == "2 False\n" and done.stderr.count("error: ") == done.stderr.count("\n") == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sample"], "run=: give run=<folder> or ckpt=<file>"),
+        (["eval"], "or samples=<folder or .npz>"),
+        (["eval", "samples=run"], "data=cifar10"),
+        (["sample", "ckpt=best"], "of which run?"),
+        (["sample", "ckpt=run"], "a folder; did you mean 'run=run'"),
+        (["sample", "run=run/checkpoints/last.ckpt"], "did you mean 'ckpt=run/checkpoints/last.ckpt'"),
+        (["sample", "ckpt=run/checkpoints/lst.ckpt"], "did you mean 'run/checkpoints/last.ckpt'"),
+        (["sample", "run=[run,other]"], "2 runs are there; sample takes one"),
+        (["eval", "run=run,other", "ckpt=run/checkpoints/last.ckpt"], "a file belongs to one run; 2 are named"),
+        (["sample", "run=run", "plugins=[nowhere_at_all]"], "neither a folder nor a package"),
+        (["report", "run=run", "format=htm"], "did you mean 'html'"),
+        (["report", "run=run", "format=csv", "out=x"], "only format=html writes a file"),
+        (["sample", "run=run/config.yaml"], "a file of a run; did you mean 'run'"),
+        (["train", "run=run/checkpoints/last.ckpt"], "a file of a run; did you mean 'run'"),
+        (["train", "run=."], "2 runs are below it, and one is wanted here; did you mean 'other'"),
+        (["train", "run"], "one folder of a run is wanted"),
+        (["train", "run=run", "run=other"], "one folder of a run is wanted"),
+        (["train", "run=run", "-m"], "leave this flag out"),
+        (["train", "run"], "one folder of a run is wanted"),
+        (["train", "other"], "did you mean 'run=other'"),
+        (["check", "run=run"], "takes no run but a config"),
+        (["sample", "run=run", "seeds=0-99999999999"], "more than 10000000 of them"),
+    ],
+)
+def test_a_run_or_checkpoint_that_is_not_there_is_told(words, said, trained, capsys):
+    Run.create("other", {}, [])
+    assert main(*words) == 2
+    told = capsys.readouterr().err
+    assert said in told and told.count("\n") == 1
+
+
+def test_words_that_are_known_before_torch_are_those_of_the_code():
+    import importlib
+
+    from genlab.data.base import SPLITS
+    from genlab.presets import conf_folder, read
+    from genlab.tasks.interpolate import PATHS
+    from genlab.validation import choices, requests
+
+    assert choices.SPLITS == SPLITS and tuple(PATHS) == requests.PATHS
+    for name, figures in choices.metrics().items():
+        module, _, target = read(conf_folder() / "metric" / f"{name}.yaml")["_target_"].rpartition(".")
+        assert figures == getattr(importlib.import_module(module), target).figures
+    names = set(requests.extractors([]))
+    for path in (conf_folder() / "extractor").glob("*.yaml"):
+        module, _, target = read(path)["_target_"].rpartition(".")
+        assert getattr(getattr(importlib.import_module(module), target), "name", path.stem) in names
+
+
+def test_options_of_a_data_set_given_to_eval_are_checked(trained):
+    options_of = options.options("eval", ["run=run", "data=digits", "data.limit=40", "data.levels=4"])
     assert options_of["data"]["limit"] == 40
     for word, said in (
         ("data.limt=40", "did you mean 'limit'"),
         ("data.limit=many", "a whole number"),
     ):
         with pytest.raises(ConfigErrors, match=said):
-            options.options("eval", ["run=x", "data=digits", word])
+            options.options("eval", ["run=run", "data=digits", word])
     with pytest.raises(ConfigErrors, match=r"data\.limit=3: choose one first: data="):
-        options.options("eval", ["run=x", "data.limit=3"])
+        options.options("eval", ["run=run", "data.limit=3"])
 
 
 def test_a_sweep_trains_each_job_and_tells_of_failures_at_the_end(tmp_path):
@@ -295,7 +436,8 @@ def test_a_sweep_trains_each_job_and_tells_of_failures_at_the_end(tmp_path):
         assert Run(tmp_path / "sweep" / name).config["data"]["_target_"].lower().endswith(name.split("__")[0][5:])
     last = done.stderr[done.stderr.index("error: ") :]
     assert last.startswith("error: 2 jobs") and last.count("out of luck") == 2
-    assert done.stderr.count("failed: out of luck\n") == 2 and done.stdout == "genlab report sweep\n"
+    assert done.stderr.count("failed: out of luck\n") == 2
+    assert done.stdout == "genlab eval run=sweep    genlab report sweep\n"
     assert "Error executing job" not in done.stderr and "Traceback" not in done.stderr
 
 
@@ -371,3 +513,34 @@ def test_train_goes_from_a_command_line_to_a_trained_folder(tmp_path):
     run = Run(tmp_path / "run")
     assert run.info["status"] == "done" and run.info["step"] == 2
     assert "genlab sample run=run" in done.stdout
+
+
+NARROW = ["model.generator.width=8", "model.discriminator.width=8", "trainer.accelerator=cpu", "logger=none"]
+
+
+def test_a_job_ends_with_the_sweep_that_started_it(tmp_path):
+    """Even one that is killed outright: what it trained is saved, and the same sweep goes on with it."""
+    words = ["-m", "model=gan", "data=moons", "seed=0", "trainer.max_steps=100000", "hydra.sweep.dir=sweep", *NARROW]
+    command = [sys.executable, "-m", "genlab", "train", *words]
+    quiet, variables = subprocess.DEVNULL, os.environ | {"PYTHONPATH": str(ROOT)}
+    sweep = subprocess.Popen(command, cwd=tmp_path, env=variables, stdout=quiet, stderr=quiet)
+    deadline = time.monotonic() + 100
+    while not list(tmp_path.glob("sweep/*/checkpoints/last.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    sweep.kill()
+    sweep.wait()
+    (folder,) = tmp_path.glob("sweep/*/")
+    while Run(folder).info.get("status") == "training" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert Run(folder).info["status"] == "interrupted" and Run(folder).info["step"] >= 100
+
+
+def test_a_sweep_leaves_alone_what_another_process_trains(tmp_path):
+    words = ["-m", "model=gan", "data=moons", "seed=0", "trainer.max_steps=2", "hydra.sweep.dir=sweep", *NARROW]
+    assert genlab("train", *words, cwd=tmp_path).returncode == 0
+    (folder,) = tmp_path.glob("sweep/*/")
+    before = (folder / "run.yaml").read_text()
+    with alone(Run(folder)):
+        done = genlab("train", *words, cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.count("another process is training it") >= 1
+    assert (folder / "run.yaml").read_text() == before

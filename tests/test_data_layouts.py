@@ -194,7 +194,7 @@ def test_lsun_values_that_are_no_images_are_named(tmp_path):
     with lmdb.open(str(path), map_size=1 << 22) as file, file.begin(write=True) as transaction:
         for i in range(20):
             transaction.put(f"key{i:02d}".encode(), b"no image")
-    with pytest.raises(DataError, match=r"tower_train_lmdb, key key\d\d: not a readable image"):
+    with pytest.raises(DataError, match=r"18 images cannot be read: .*tower_train_lmdb, key key\d\d \(of no"):
         LSUN(root=str(tmp_path), category="tower").split("train")
 
 
@@ -292,6 +292,30 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path):
     with pytest.raises(DataError, match=r"torn/003\.png: not a readable image"):
         for name in ("train", "val", "test"):
             Folder(path=str(tmp_path / "torn"), root=str(tmp_path), size=8).split(name)
+
+
+@pytest.mark.parametrize("size", [None, 8])
+def test_all_unreadable_pictures_of_all_splits_are_told_at_once(tmp_path, size):
+    tree(tmp_path / "torn", 60)
+    data = Folder(path=str(tmp_path / "torn"), root=str(tmp_path), size=size)
+    first, *others = sorted((tmp_path / "torn").iterdir())
+    first.write_bytes(first.read_bytes()[:60])  # whose size all have to have, where none is given
+    with pytest.raises(DataError, match=r"torn/000\.png: not a readable image: image file is truncated$"):
+        data.prepare()
+    for path in others[1::2]:
+        path.write_text("no image")
+    splits = [data.rows(name, None, 60) for name in ("train", "val", "test")]
+    assert all(set(rows.tolist()) & set(range(2, 60, 2)) for rows in splits)
+    with pytest.raises(DataError) as error:
+        data.prepare()
+    told = str(error.value)
+    assert told.startswith("30 images cannot be read: ") and told.endswith(" and 27 more") and "\n" not in told
+    assert told.index("000.png (image file is truncated)") < told.index("002.webp") < told.index("004.jpg")
+    for path in (first, *others):
+        path.write_text("no image")
+    with pytest.raises(DataError, match=r"^60 images cannot be read: .*000\.png \(of no known format\)"):
+        data.prepare()
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.name.startswith(".")]
 
 
 def test_an_unwritable_cache_is_named(celeba, tmp_path):

@@ -8,8 +8,10 @@ import pytest
 
 from genlab.catalogue import PAPER, card_text, changes, describe, entry, main, picks, reached
 from genlab.cli.completion import candidates, script
-from genlab.errors import ConfigError
+from genlab.cli.launchers import installed
+from genlab.errors import ConfigErrors
 from genlab.presets import card, conf_folder, file_of, groups
+from genlab.validation.choices import nets
 
 PRESETS = groups()["model"]
 
@@ -75,6 +77,63 @@ def test_a_recipe_sets_what_it_builds_on_sets_and_its_own_after(tmp_path):
     assert changes("mine/moons", [str(tmp_path)]) == {"model.a.b": 1, "model.c": 3}
 
 
+@pytest.mark.parametrize(
+    ("preset", "key", "words"),
+    [
+        ("wgan_gp", "model.net", ["dcgan", "mlp", "resnet"]),
+        ("vae", "model.net", ["conv", "mlp"]),
+        ("vae", "model.likelihood", ["bernoulli", "categorical", "discretised_logistic", "gaussian"]),
+        ("realnvp", "model.net", ["mlp", "resnet"]),
+    ],
+)
+def test_a_card_lists_the_words_that_an_option_takes(preset, key, words, capsys):
+    main([f"model={preset}"], as_json=True)
+    option = json.loads(capsys.readouterr().out)["options"][key]
+    assert set(words) <= set(option["choices"])
+    assert f"{key}={option['value'] or 'null'}   (one of {', '.join(option['choices'])}" in card_text(
+        describe("model", preset)
+    )
+
+
+def test_a_net_in_a_file_of_its_own_is_a_choice_where_it_has_all_that_is_asked_for(tmp_path, monkeypatch):
+    package = tmp_path / "some_nets"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    both, one = "class Generator: ...\ndef Discriminator(): ...\n", "class Generator: ...\n"
+    for name, text in (("small", both), ("large", both), ("half", one), ("base", both)):
+        (package / f"{name}.py").write_text(text + "raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    targets = ["some_nets.${model.net}.Generator", "some_nets.${model.net}.Discriminator", "some_nets.small.Generator"]
+    assert nets(targets) == {"model.net": ["large", "small"]}
+
+
+def test_a_model_that_builds_on_another_has_its_options_on_the_card(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("# @package _global_\n# Mine\ndefaults: [vae]\nmodel: {latent: 3}\n")
+    about = describe("model", "mine", [str(tmp_path)])["options"]
+    assert about["model.latent"]["value"] == 3 and about["model.net"]["choices"] == ["conv", "mlp"]
+
+
+def test_several_cards_are_shown_and_all_slips_among_them_told(capsys):
+    main(["model=vae,gan", "loss=nll"], as_json=True)
+    assert [card["name"] for card in json.loads(capsys.readouterr().out)] == ["vae", "gan", "nll"]
+    main(["model=vae,gan"])
+    assert (
+        capsys.readouterr().out == f"{card_text(describe('model', 'vae'))}\n\n\n{card_text(describe('model', 'gan'))}\n"
+    )
+    with pytest.raises(ConfigErrors) as caught:
+        main(["model=vea", "lossses", "data=mnits", "models"])
+    suggestions = {error.setting: error.suggestion for error in caught.value.problems}
+    assert suggestions.pop("model=vea lossses data=mnits models") == ""
+    assert suggestions == {"model=vea": "vae", "lossses": "losses", "data=mnits": "mnist"}
+
+
+def test_the_card_of_a_metric_names_its_figures(capsys):
+    main(["metric=likelihood"])
+    shown = capsys.readouterr().out
+    assert "metrics= of genlab eval: nats, bpd, negative_elbo, ess" in shown and "metric.k" not in shown
+
+
 def test_options_of_nested_nodes_are_on_the_card():
     about = describe("model", "wgan_gp")
     assert about["options"]["model.generator"]["value"]["_target_"] == "genlab.models.gan.dcgan.Generator"
@@ -95,9 +154,9 @@ def test_own_configs_are_listed_too(tmp_path, capsys):
 
 @pytest.mark.parametrize(("words", "suggestion"), [(["modells"], "models"), (["model=wgan_pg"], "wgan_gp")])
 def test_slips_are_answered_with_a_suggestion(words, suggestion):
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigErrors) as caught:
         main(words)
-    assert caught.value.suggestion == suggestion
+    assert [problem.suggestion for problem in caught.value.problems] == [suggestion]
 
 
 @pytest.mark.parametrize(
@@ -132,6 +191,30 @@ def test_the_first_line_of_a_card_is_read(line, title, authors, year):
         ("genlab sample task=in", "task=interpolate"),
         ("genlab report format=h", "format=html"),
         ("genlab eval metrics=fre", "metrics=frechet"),
+        ("genlab eval metrics=bpd,fid_di", "metrics=bpd,fid_digits"),
+        ("genlab eval ckpt=", "ckpt=all"),
+        ("genlab train model=wgan_gp model.net=r", "model.net=resnet"),
+        ("genlab train -m model=vae model.net=mlp,c", "model.net=mlp,conv"),
+        ("genlab train model=wgan_gp model.net=mlp model.generator.dep", "model.generator.depth="),
+        ("genlab train model=vae model.likelihood=g", "model.likelihood=gaussian"),
+        ("genlab train hydra/la", "hydra/launcher="),
+        ("genlab train hydra/launcher=ba", "hydra/launcher=basic"),
+        ("genlab train -m hydra/launcher=jo", "hydra/launcher=joblib"),
+        ("genlab train -m hydra/launcher=submitit_s", "hydra/launcher=submitit_slurm"),
+        ("genlab train -m hydra/launcher=joblib hydra.launcher.n_", "hydra.launcher.n_jobs="),
+        ("genlab train hydra/sweeper=", "hydra/sweeper=basic"),
+        ("genlab train hydra/callbacks=t", "hydra/callbacks=table"),
+        ("genlab train hydra.run", "hydra.run.dir="),
+        ("genlab train --conf", "--config-dir"),
+        ("genlab eval --conf", "--config-dir"),
+        ("genlab train --res", "--resolve"),
+        ("genlab train --hydra", "--hydra-help"),
+        ("genlab train -", "-m"),
+        ("genlab train --cfg j", "job"),
+        ("genlab train --cfg=j", "--cfg=job"),
+        ("genlab train --info defaults-", "defaults-tree"),
+        ("genlab list los", "losses"),
+        ("genlab train +optimizer.ep", "+optimizer.eps="),
     ],
 )
 def test_tab_completes(line, expected):
@@ -145,6 +228,31 @@ def test_tab_completes_run_folders(tmp_path, monkeypatch):
     (tmp_path / "outputs" / "a" / "run.yaml").write_text("status: done\n")
     assert candidates("genlab train run=out") == ["run=outputs/"]
     assert candidates("genlab sample run=outputs/") == ["run=outputs/a"]
+
+
+def test_tab_completes_folders_of_configs_and_what_is_in_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine" / "conf" / "loss").mkdir(parents=True)
+    (tmp_path / "mine" / "conf" / "loss" / "hinge_of_mine.yaml").write_text("_target_: mine.Hinge\n")
+    assert candidates("genlab train --config-dir ") == ["mine/"]
+    assert candidates("genlab eval --config-dir mine/co") == ["mine/conf/"]
+    assert candidates("genlab train --config-dir=mi") == ["--config-dir=mine/"]
+    for flag in ("--config-dir mine/conf", "--config-dir=mine/conf", "-cd mine/conf"):
+        assert candidates(f"genlab train {flag} loss=hinge_of") == ["loss=hinge_of_mine"]
+        assert candidates(f"genlab list loss=hinge_of {flag} loss=hinge_of") == ["loss=hinge_of_mine"]
+
+
+def test_tab_is_answered_without_torch_and_without_hydra():
+    for line in ("genlab train model=wgan_gp model.net=", "genlab train hydra/launcher=", "genlab eval metrics="):
+        done = run("__complete", line)
+        assert done.returncode == 0 and done.stderr.strip() == "[]" and line.split()[-1] in done.stdout
+
+
+def test_launchers_offered_are_those_that_hydra_has():
+    from genlab.config import options
+
+    for group in ("hydra/launcher", "hydra/sweeper"):
+        assert sorted(installed()[group]) == sorted(options(group))
 
 
 def test_nothing_is_offered_where_nothing_fits():

@@ -71,6 +71,18 @@ def test_a_killed_run_goes_on_to_the_weights_and_the_log_of_an_undisturbed_one(m
     assert Run(killed.path).info["status"] == "done"
 
 
+def test_checkpoints_that_stay_are_those_of_their_steps(tmp_path):
+    same = [*VAE, "trainer.schedule=constant"]
+    run = make(tmp_path / "a", *same, "trainer.max_steps=25", "trainer.keep_every=10")
+    shorter = make(tmp_path / "b", *same, "trainer.max_steps=10")
+    assert train.main(run.path) == train.main(shorter.path) == 0
+    assert [path.stem for path in run.all_checkpoints()][:2] == ["step_0000010", "step_0000020"]
+    assert checkpoint.read(run.checkpoint("20"))["genlab"]["step"] == 20
+    assert equal(weights(run, "10"), weights(shorter))
+    assert "optimizer_states" not in checkpoint.read(run.checkpoint("10"))
+    assert not list(shorter.checkpoints.glob("step_*"))
+
+
 def test_interrupting_saves_the_step_and_goes_on_from_it(tmp_path, monkeypatch, capsys):
     undisturbed, stopped = (make(tmp_path / name, *GAN, "trainer.max_steps=30") for name in "ab")
     train.main(undisturbed.path)
@@ -222,6 +234,25 @@ def test_checkpoints_that_are_damaged_or_not_to_be_trusted_are_refused(tmp_path)
         with pytest.raises(ConfigError, match=f"{name}.ckpt"):
             checkpoint.load(tmp_path / f"{name}.ckpt")
     assert not witness.exists()
+
+
+def test_what_can_be_done_without_a_damaged_last_checkpoint_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = make(Path("run"), *VAE, "trainer.max_steps=2")
+    train.main(run.path)
+    last, best = run.checkpoint("last"), run.checkpoints / "best.ckpt"
+    last.write_bytes(last.read_bytes()[:1000])
+    capsys.readouterr()
+    again = "to start over: rm run/checkpoints/last.ckpt && genlab train run=run"
+    for there in (True, False):
+        assert cli.main(["train", "run=run", "trainer.max_steps=4"]) == 1
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1 and "last.ckpt: damaged or cut short" in told and told.rstrip().endswith(again)
+        assert ("beside it: best.ckpt (weights alone" in told) == there and ("init_from=run " in told) == there
+        best.unlink(missing_ok=True)
+    last.unlink()
+    assert cli.main(["train", "run=run"]) == 0
+    assert checkpoint.read(last)["genlab"]["step"] == 4
 
 
 def test_two_ranks_train_to_the_weights_of_one(tmp_path):

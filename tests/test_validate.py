@@ -79,6 +79,21 @@ def test_a_loss_typed_by_the_user_wins_over_the_models():
     assert validate.check([*PLAIN, "loss=lsgan"]).config["loss"]["_target_"].endswith("LeastSquares")
 
 
+@pytest.mark.parametrize(("model", "suggestion"), [("wgan_gp", "resnet"), ("realnvp", "resnet")])
+def test_a_wrong_net_is_one_mistake_with_the_choices(model, suggestion):
+    found = problems(f"model={model}", "data=digits", "model.net=resnt", "optimizer.lrr=1")
+    assert set(found) == {"model.net", "optimizer.lrr"} and found["model.net"].suggestion == suggestion
+    assert "mlp" in found["model.net"].reason
+
+
+def test_a_net_that_lacks_a_part_and_a_net_taken_away_are_told():
+    assert (
+        "there are dcgan, mlp, resnet" in problems("model=wgan_gp", "data=digits", "model.net=gan")["model.net"].reason
+    )
+    assert "refers to it" in problems("model=wgan_gp", "data=digits", "~model.net")["~model.net"].reason
+    validate.check(["model=segment", "model.net=whatever"])  # names none there
+
+
 def test_a_mistaken_model_does_not_hide_other_mistakes():
     found = problems("model=wgan_gpp", "model.latnt=3", "sed=1")
     assert found["model"].suggestion == "wgan_gp"
@@ -107,6 +122,12 @@ def test_what_cannot_be_read_is_told():
     assert "read" in problems(*PLAIN, "seed=a)b")["seed"].reason
     assert "key=value" in problems(*PLAIN, "=5")[""].reason
     assert "no value" in problems(*PLAIN, "seed=")["seed"].reason
+
+
+def test_a_value_where_a_list_is_wanted_is_put_in_brackets():
+    assert problems("data=cifar10", "data.classes=cat")["data.classes"].suggestion == "[cat]"
+    found = problems(*PLAIN, "optimizer.betas=0.5")["optimizer.betas"]
+    assert (found.reason, found.suggestion) == ("must be a list of 2 numbers", "")
 
 
 def test_paths_with_letters_that_hydra_does_not_know_need_no_quotes():

@@ -63,15 +63,47 @@ def complain(error: GenlabError) -> None:
         else:
             told = str(problem) if isinstance(problem, SweepError) else " ".join(str(problem).split())
             rows.append((told, "", ""))
-    widths = [max(len(row[column]) for row in rows) if len(rows) > 1 else 0 for column in (0, 1)]
+    print("\n".join(laid_out(rows, terminal_width())), file=sys.stderr)
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that errors go to; None where they go elsewhere."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+LONG_KEY, LONG_REASON = 40, 60  # longer ones push aside what stands after them, instead of every line's
+
+
+def laid_out(rows: list[tuple[str, str, str]], width: int | None) -> list[str]:
+    """Lines of (key, reason, source), in columns as wide as the longest cell that is not long.
+
+    Where the terminal is too narrow for them, sources come right after the reasons, and of the command line, which
+    stands above, nothing is said.
+    """
+    long_key = min(LONG_KEY, width // 3) if width else LONG_KEY
+    keys = max([len(key) for key, _, _ in rows if len(key) <= long_key], default=0) if len(rows) > 1 else 0
+    reasons = max([len(reason) for _, reason, _ in rows if len(reason) <= LONG_REASON], default=0)
+    sources = max([len(source) for _, _, source in rows], default=0)
+    narrow = width is not None and len("error:  ") + keys + reasons + len("   ()") + sources > width
+    if narrow or len(rows) == 1:
+        reasons = 0
+    lines = []
     for key, reason, source in rows:
-        origin = f"   ({source})" if source else ""
-        print(f"error: {key:{widths[0]}} {reason:{widths[1]}}{origin}".rstrip(), file=sys.stderr)
+        line = f"error: {key:{keys}} {reason:{reasons}}"
+        whole = f"{line}   ({source})" if source else line
+        obvious = source == "command line" and width is not None and (narrow or len(whole) > width)
+        lines.append(line.rstrip() if obvious else whole.rstrip())
+    return lines
 
 
 def run(arguments: list[str]) -> int:
     """Dispatch to a verb; the exit code."""
-    if not arguments or arguments[0] in ("--help", "-h", "help"):
+    if arguments[:1] == ["help"]:  # of a verb, if one is named
+        arguments = [*arguments[1:2], "--help"]
+    if not arguments or arguments[0] in ("--help", "-h"):
         print(overview())
         return 0
     name, rest = arguments[0], arguments[1:]
@@ -87,7 +119,7 @@ def run(arguments: list[str]) -> int:
         what = "flag" if name.startswith("-") else "verb"
         hint = nearest(name, [*VERBS, "--help", "--version"])
         raise UsageError(f"{name}: no such {what}" + (f"; did you mean '{hint}'?" if hint else "; see genlab --help"))
-    if "--help" in rest or "-h" in rest:
+    if "--help" in rest or "-h" in rest or rest == ["help"]:
         print(f"genlab {name}: {VERBS[name].summary}\n\n{VERBS[name].usage}")
         return 0
     line = take_apart(name, rest)
@@ -102,12 +134,6 @@ def measure(verb: str, line: Line) -> int:
 
     words = [*line.words, *(["force=true"] if "--force" in line.flags else [])]
     options = choices.options(verb, words, line.folders)
-    admit(options.get("plugins") or [])
-    if options.get("run"):  # a wrong folder is told before torch is loaded
-        from genlab.run import Run
-
-        named = options["run"]
-        Run.find([named] if isinstance(named, str) else list(map(str, named)))
     from importlib import import_module
 
     page = import_module({"sample": "genlab.sample", "eval": "genlab.evaluate", "report": "genlab.report"}[verb])
@@ -119,6 +145,9 @@ def check(verb: str, line: Line) -> int:
     """``genlab check``: compose as training does, then the laws."""
     from genlab import validate
 
+    for word in line.words:
+        if word.partition("=")[0] == "run":
+            raise UsageError(f"{word}: genlab check takes no run but a config: model=realnvp data=moons")
     checked = validate.check(line.words, line.folders, advice="genlab check takes one")
     admit(checked.plugins)
     from genlab.check import main
@@ -143,5 +172,5 @@ def complete(verb: str, line: Line) -> int:
     """``genlab completion``."""
     from genlab.cli.completion import script
 
-    print(script(line.words[0] if line.words else ""))
+    print(script(" ".join(line.words)))
     return 0

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 from genlab.cli.line import Line
-from genlab.errors import GenlabError, UsageError
+from genlab.errors import ConfigErrors, GenlabError, UsageError, nearest
 
 
 class SweepError(GenlabError):
@@ -23,19 +24,14 @@ def train(line: Line) -> int:
     if resumed:
         return resume(resumed, line)
     from genlab import config, validate
-    from genlab.validation.words import quoted
 
     asked = {flag.partition("=")[0] for flag in line.hydra}
     shows = asked & {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
     multirun = bool(asked & {"-m", "--multirun"})
     if shows and multirun:
         raise UsageError(f"{min(shows)}: shows one job; leave out --multirun")
-    if shows:  # Hydra answers; a config to be looked at need not be right
-        words = list(map(quoted, line.words))
-        with contextlib.suppress(GenlabError):
-            words = validate.check(line.words, line.folders, multirun=True).overrides
-        config.train([*words, *config.search_path(line.words, line.folders)], line.hydra)
-        return 0
+    if shows:
+        return look(line)
     checked = validate.check(line.words, line.folders, multirun=multirun)
     admit(checked.plugins)
     if "--dry-run" in line.flags:
@@ -43,26 +39,65 @@ def train(line: Line) -> int:
     name, place = ("hydra.sweep.dir", checked.jobs[0].sweep) if multirun else ("hydra.run.dir", checked.jobs[0].folder)
     overrides = [*checked.overrides, *config.search_path(line.words, line.folders)]
     if not any(word.startswith(f"{name}=") for word in line.words):
-        place = config.claim(place)
+        place = config.claim(place, name)
         overrides.append(f"{name}='{place}'")
     before = config.states(Path(place)) if multirun else {}
     folder = config.train(overrides, line.hydra)
     if not multirun:
         return go(shown(folder)) if folder else 0
-    print(f"genlab report {place}", flush=True)
+    print(f"genlab eval run={typed(place)}    genlab report {typed(place)}", flush=True)
     if failed := config.failures(Path(place), before):
         listed = "\n".join(f"  {job}: {' '.join(reason.split())}" for job, reason in failed.items())
         jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
         raise SweepError(f"{jobs} of {place} failed\n{listed}")
+    if config.unfinished:
+        raise GenlabError("; ".join(config.unfinished))
+    return 0
+
+
+def look(line: Line) -> int:
+    """Hydra's answer to ``--cfg`` and the like. A config to be looked at need not be right, only such that Hydra can
+    make it.
+
+    Raises:
+        GenlabError: it cannot, or there is no such package.
+    """
+    from genlab import config, validate
+    from genlab.validation.mistakes import has
+    from genlab.validation.words import quoted
+
+    words, wrong = list(map(quoted, line.words)), None
+    try:
+        checked = validate.check(line.words, line.folders, multirun=True)
+        words = checked.overrides
+        after = dict(zip(line.hydra, line.hydra[1:], strict=False))
+        package = after.get("--package", after.get("-p", "_global_"))
+        if not package.startswith(("_", "hydra")) and not has(checked.config, package):
+            near = nearest(package, checked.config)
+            told = f"; did you mean '{near}'?" if near else f"; there are {', '.join(checked.config)}"
+            raise UsageError(f"--package={package}: no such part of the config{told}")
+    except ConfigErrors as error:
+        wrong = error
+    try:
+        config.train([*words, *config.search_path(line.words, line.folders)], line.hydra)
+    except GenlabError as error:
+        raise wrong or error from None
     return 0
 
 
 def resume(resumed: list[str], line: Line) -> int:
     """``genlab train run=FOLDER``: from the folder alone, without Hydra."""
     from genlab.cli.resume import check
+    from genlab.jobs import end_with_parent
     from genlab.run import Run, alone, rank
 
-    folder = resumed[-1].partition("=")[2]
+    end_with_parent()
+    folders = {word.partition("=")[2] for word in resumed}
+    if len(folders) > 1 or "" in folders:
+        raise UsageError("run=: one folder of a run is wanted, run=outputs/vae")
+    if line.hydra:
+        raise UsageError(f"{line.hydra[0]}: a run that exists is what its config.yaml says; leave this flag out")
+    (folder,) = folders
     changes = [word for word in line.words if word not in resumed]
     if "--dry-run" in line.flags:
         return dry_run([check(folder, changes).config], line)
@@ -96,6 +131,11 @@ def shown(folder: Path) -> str:
     return str(folder) if relative.startswith("..") else relative
 
 
+def typed(place: str) -> str:
+    """A path as one would type it in a shell."""
+    return shlex.quote(str(place))
+
+
 def go(folder: str) -> int:
     """Train the run; the process looks from now on as if it had been called for just that, as ranks will be."""
     sys.argv = [sys.argv[0], "train", f"run={folder}"]
@@ -109,7 +149,7 @@ def go(folder: str) -> int:
         run = Run(folder)
         if run.info.get("status") == "created":
             run.note(status="interrupted")
-            print(f"stopped before the first step; start with: genlab train run={folder}", flush=True)
+            print(f"stopped before the first step; start with: genlab train run={typed(folder)}", flush=True)
         raise
     except Exception as error:
         run = Run(folder)

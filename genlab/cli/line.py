@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from genlab.cli.verbs import HYDRA_FLAGS, HYDRA_VALUES, SHOWN, VERBS
+from genlab.cli.verbs import HYDRA_FLAGS, HYDRA_VALUES, INFORMED, SHOWN, VERBS
 from genlab.errors import UsageError, nearest
+
+FOLDER_FLAGS = ("--config-dir", "-cd")
 
 
 class Line(NamedTuple):
@@ -34,27 +36,34 @@ def take_apart(verb: str, arguments: list[str]) -> Line:
     line = Line([], set(), [], [])
     hydra = verb == "train"
     known = {*VERBS[verb].flags, "--config-dir", "--help", *(HYDRA_FLAGS + HYDRA_VALUES + ("--info",) if hydra else ())}
-    rest = iter(arguments)
-    for argument in rest:
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
         flag, equals, value = argument.partition("=")
         if not argument.startswith("-") or argument == "-":
             line.words.append(argument)
         elif argument in VERBS[verb].flags:
             line.flags.add(argument)
-        elif flag in ("--config-dir", "-cd") or (hydra and flag in HYDRA_VALUES):
-            value = value if equals else next(rest, "")
+        elif flag in FOLDER_FLAGS or (hydra and flag in HYDRA_VALUES):
+            value = value if equals else rest.pop(0) if rest else ""
             if not value:
                 raise UsageError(f"{flag}: it needs a value")
             if flag in ("--cfg", "-c") and value not in SHOWN:
                 raise UsageError(f"{flag}={value}: there are {', '.join(SHOWN)}")
-            if flag in ("--config-dir", "-cd"):
+            if flag in FOLDER_FLAGS:
                 line.folders.append(value)
             else:
                 line.hydra.extend([flag, value])
-        elif hydra and (argument in HYDRA_FLAGS or flag in ("--info", "-i")):
+        elif hydra and flag in ("--info", "-i"):
+            value = value if equals else rest.pop(0) if rest and rest[0] in INFORMED else "all"
+            if value not in INFORMED:
+                raise UsageError(f"{argument}: there are {', '.join(INFORMED)}")
+            line.hydra.append(f"--info={value}")
+        elif hydra and argument in HYDRA_FLAGS:
             line.hydra.append(argument)
         else:
-            hint = nearest(flag, known)
+            after = rest[0] if rest and "=" not in rest[0] and not rest[0].startswith("-") else "..."
+            hint = as_word(verb, flag, value or after) or (nearest(flag, known) if len(flag) > len("-x") else "")
             raise UsageError(
                 f"{argument}: genlab {verb} has no such flag"
                 + (f"; did you mean '{hint}'?" if hint else f"; see genlab {verb} --help")
@@ -63,3 +72,14 @@ def take_apart(verb: str, arguments: list[str]) -> Line:
         if not Path(folder).is_dir():
             raise UsageError(f"--config-dir={folder}: no such folder")
     return line
+
+
+def as_word(verb: str, flag: str, value: str) -> str:
+    """``key=value`` for a flag that is the name of an option or a group, as in other programs; empty for others."""
+    from genlab.presets import conf_folder, groups, read
+
+    name = flag.lstrip("-").replace("-", "_")
+    page = conf_folder() / f"{'train' if verb == 'check' else verb}.yaml"
+    known = {*groups(), *(["run"] if verb == "train" else [])} if verb in ("train", "check", "list") else set()
+    known |= {*read(page)} - {"defaults"} if page.is_file() else set()
+    return f"{name}={value}" if name.partition(".")[0] in known else ""

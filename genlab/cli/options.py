@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from genlab import config
+from genlab.cli.launch import admit
 from genlab.errors import ConfigError, nearest
 from genlab.presets import groups
 from genlab.validation.mistakes import Problems, check_node, has
+from genlab.validation.requests import listed, wrong
+from genlab.validation.words import no_option
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
 
@@ -17,41 +20,86 @@ KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
 def options(verb: str, words: Sequence[str], folders: Sequence[str] = ()) -> dict[str, Any]:
     """Options of ``genlab sample``, ``eval`` and ``report``: those of ``conf/<verb>.yaml`` with ``words`` put in.
 
+    Packages that ``plugins`` names are trusted from here on.
+
     Raises:
-        ConfigErrors: all mistakes in them.
+        ConfigErrors: all mistakes in them, in the runs and in the checkpoints that they name.
     """
-    problems, given, places = Problems(), [], []
+    problems = Problems()
     base = config.compose(verb, [], folders).config
-    known = groups(folders)
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or Path(word).exists():
-            places.append(word)
-        elif key.lstrip("+~") in known or has(base, key.lstrip("+~")):
-            given.append(f"{key}={quoted(value)}")
-        elif (group := key.partition(".")[0]) in known and group in base:  # data.limit=100, with data=mnist
-            given.append(f"++{key}={quoted(value)}")
-        else:
-            near = nearest(key, [*base, *(name for name in known if name in base)])
-            problems.add(ConfigError(key, value, f"genlab {verb} has no such option", near, "command line"))
-    if places:
-        key = "runs" if "runs" in base else "run"
-        given.append(f"{key}={quoted(places[0])}" if len(places) == 1 else f"{key}=[{','.join(map(quoted, places))}]")
-    problems.stop()
-    try:
-        composed = config.compose(verb, given, folders).config
-    except config.COMPOSE_ERRORS as error:
-        raise config.plainly(error) from error
+    composed = put_in(verb, sorted_out(verb, words, base, groups(folders), problems), folders, problems)
+    if "plugins" in composed:
+        composed["plugins"] = listed(composed["plugins"])
+        try:
+            admit(composed["plugins"])
+        except ConfigError as error:
+            problems.add(error)
     for key, value in composed.items():
         if not alike(base[key], value):
             problems.add(ConfigError(key, value, f"must be {KINDS[type(base[key])]}", "", "command line"))
         if isinstance(value, dict):
             for mistake in check_node(key, value) if "_target_" in value else [chosen_first(key, value)]:
                 problems.add(mistake)
+    meant = {problem.suggestion for problem in problems.found.values()}
+    for mistake in wrong(verb, composed, folders):
+        given = mistake.value not in (None, "")
+        source = mistake.source or ("command line" if given else "")
+        if given or mistake.key not in meant:  # of a misspelt run= it is not told that a run is missing, too
+            problems.add(ConfigError(mistake.key, mistake.value, mistake.reason, mistake.suggestion, source))
     problems.stop()
     if "config_dir" in composed:  # the page looks for presets there, too
         composed["config_dir"] = [*(composed["config_dir"] or []), *folders]
     return composed
+
+
+def sorted_out(
+    verb: str, words: Sequence[str], base: Mapping[str, Any], known: Mapping[str, Sequence[str]], problems: Problems
+) -> list[str]:
+    """Words as overrides of Hydra's; what is no option, or no option of a group, is a problem and left out."""
+    given, places, lost = [], [], []
+    for word in words:
+        key, equals, value = word.partition("=")
+        bare = key.lstrip("+~")
+        group = bare.partition(".")[0]
+        if not equals and word in base and not Path(word).exists():
+            problems.add(ConfigError(word, "", "write key=value", f"{word}=...", "command line", word))
+        elif not equals or Path(word).exists():
+            places.append(word)
+        elif bare in known and bare in base:
+            if value in (*known[bare], "null", "") or value[:1] in "'\"[{$":
+                given.append(word)
+            else:
+                problems.add(no_option(bare, value, known[bare]))
+                lost.append(bare)
+        elif has(base, bare):
+            given.append(f"{key}={quoted(value)}")
+        elif group in known and group in base:  # data.limit=100, with data=mnist
+            given.append(f"++{bare}={quoted(value)}")
+        else:
+            near = nearest(key, base)
+            listing = "" if near else f"; it has {', '.join(base)}"
+            problems.add(ConfigError(key, value, f"genlab {verb} has no such option{listing}", near, "command line"))
+    if places:
+        key = "runs" if "runs" in base else "run"
+        given.append(f"{key}={quoted(places[0])}" if len(places) == 1 else f"{key}=[{','.join(map(quoted, places))}]")
+    return [word for word in given if word.lstrip("+").partition(".")[0] not in lost]
+
+
+def put_in(verb: str, given: Sequence[str], folders: Sequence[str], problems: Problems) -> dict[str, Any]:
+    """The options with overrides put in; those that Hydra does not take are problems, and left out."""
+    try:
+        return config.compose(verb, given, folders).config
+    except config.COMPOSE_ERRORS:
+        sound: list[str] = []
+        for word in given:
+            try:
+                config.compose(verb, [*sound, word], folders)
+                sound.append(word)
+            except config.COMPOSE_ERRORS as error:
+                key, _, value = word.partition("=")
+                reason = "cannot be read" if value[:1] in "'\"[{" else config.plainly(error).reason
+                problems.add(ConfigError(key.lstrip("+"), value, reason, "", "command line"))
+        return config.compose(verb, sound, folders).config
 
 
 def chosen_first(group: str, node: Mapping[str, Any]) -> ConfigError:

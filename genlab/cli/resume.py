@@ -50,7 +50,7 @@ def check(folder: str, words: Sequence[str] = (), *, record: bool = False) -> Re
         key, equals, text = word.partition("=")
         key = key.lstrip("+")
         if not equals:
-            problems.add(ConfigError(word, "", "write key=value", "", "command line"))
+            problems.add(ConfigError(word, "", "write key=value", "", "command line", word))
         elif key == "plugins":
             value = parse(text)
             named += map(str, value if isinstance(value, list) else [value])
@@ -59,7 +59,8 @@ def check(folder: str, words: Sequence[str] = (), *, record: bool = False) -> Re
             changed = settled(changed, words)
         else:
             reason = "a run that exists keeps its config; only trainer.* and plugins can be given with run="
-            near = nearest(key, [f"trainer.{name}" for name in changed.get("trainer", {})])
+            name = nearest(key.rpartition(".")[2], changed.get("trainer", {}))
+            near = f"trainer.{name}" if name and nearest(key.rpartition(".")[0] or "trainer", ["trainer"]) else ""
             problems.add(ConfigError(key, text, reason, near, "command line"))
     build.trust(*plugins.packages(named))
     typed = {word.partition("=")[0].lstrip("+") for word in words}

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from genlab.data.base import Images, data_root
+from genlab.data.store import UNREADABLE, UnreadableError, why
 from genlab.errors import ConfigError, DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
@@ -124,11 +125,15 @@ class Folder(Images):
         if self.size is not None:
             return self.size, self.size
         pictures, _ = self.read("train")
-        try:
-            first = pictures[0]
-        except (OSError, ValueError, SyntaxError) as error:
-            raise DataError(f"{pictures.title(0)}: not a readable image: {error}") from error
-        return first.height, first.width
+        spoilt = {}
+        for row in range(len(pictures)):
+            try:
+                first = pictures[row]
+            except UNREADABLE as error:  # told with all others when they are decoded
+                spoilt[pictures.title(row)] = why(error)
+            else:
+                return first.height, first.width
+        raise UnreadableError(spoilt)
 
     def read(self, part: str) -> tuple[ImageFiles, np.ndarray | None]:
         folder = self._folders[part]

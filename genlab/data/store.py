@@ -7,7 +7,7 @@ import hashlib
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +17,9 @@ import numpy as np
 from genlab.errors import DataError
 
 BLOCK = 256  # images decoded between two writes
+NAMED = 3  # unreadable ones that are named; of the others their number is told
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError)
+"""What Pillow raises on damaged files."""
 
 
 class Pictures(Protocol):
@@ -34,6 +37,24 @@ class Pictures(Protocol):
     def title(self, row: int) -> str:
         """What to call a picture in an error, its file for instance."""
         ...
+
+
+class UnreadableError(DataError):
+    """Pictures that cannot be read, all of them in one line.
+
+    Args:
+        spoilt: the reason of each, by its title.
+    """
+
+    def __init__(self, spoilt: Mapping[str, str]):
+        self.spoilt = dict(sorted(spoilt.items()))
+        first, *others = self.spoilt
+        if not others:
+            super().__init__(f"{first}: not a readable image: {self.spoilt[first]}")
+            return
+        named = ", ".join([f"{first} ({self.spoilt[first]})", *others[: NAMED - 1]])
+        more = f" and {len(spoilt) - NAMED} more" if len(spoilt) > NAMED else ""
+        super().__init__(f"{len(spoilt)} images cannot be read: {named}{more}")
 
 
 def decode(
@@ -55,6 +76,10 @@ def decode(
         folder: where decoded files lie.
         name: the beginning of the file's name.
         key: what the result depends on besides ``rows``.
+
+    Raises:
+        UnreadableError: some of them, or all, are no readable images.
+        DataError: one is not as ``convert`` wants it; the file cannot be written.
     """
     digest = hashlib.sha256(repr(key).encode())
     digest.update(np.ascontiguousarray(rows, np.int64).tobytes())
@@ -75,6 +100,13 @@ def decode(
     return found
 
 
+def why(error: Exception) -> str:
+    """What Pillow says of a file, without the file's name."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "of no known format" if type(error).__name__ == "UnidentifiedImageError" else str(error)
+
+
 def _open(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     """The decoded file, or None where it is missing or not whole."""
     if len(shape) and shape[0] == 0:
@@ -90,13 +122,16 @@ def _open(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 def _write(
     pictures: Pictures, rows: np.ndarray, convert: Callable[[Any, int], np.ndarray], shape: tuple[int, ...], path: Path
 ) -> None:
-    def one(row: int) -> np.ndarray:
+    spoilt: dict[str, str] = {}
+
+    def one(row: int) -> np.ndarray | None:
         try:
             return convert(pictures[row], row)
         except DataError as error:
             raise DataError(f"{pictures.title(row)}: {error}") from error
-        except (OSError, ValueError, SyntaxError, EOFError) as error:  # what Pillow raises on damaged files
-            raise DataError(f"{pictures.title(row)}: not a readable image: {error}") from error
+        except UNREADABLE as error:
+            spoilt[pictures.title(row)] = why(error)
+            return None
 
     partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     workers = max(1, min(8, os.cpu_count() or 1))
@@ -108,8 +143,11 @@ def _write(
             for i in range(0, len(rows), BLOCK):
                 block = [int(row) for row in rows[i : i + BLOCK]]
                 for x in pool.map(one, block):
-                    file.write(np.ascontiguousarray(x, np.uint8).tobytes())
+                    if x is not None:
+                        file.write(np.ascontiguousarray(x, np.uint8).tobytes())
                 tick(len(block))
+            if spoilt:
+                raise UnreadableError(spoilt)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

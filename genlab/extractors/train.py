@@ -28,6 +28,7 @@ from genlab.data import fashion_mnist as fashion_data
 from genlab.data import mnist as mnist_data
 from genlab.data.base import Examples, Images
 from genlab.errors import ConfigError, GenlabError, nearest
+from genlab.extractors.base import SUMS, WEIGHTS
 from genlab.extractors.cifar10 import CIFAR10, ColourNet, normalised
 from genlab.extractors.course import (
     Change,
@@ -42,8 +43,6 @@ from genlab.extractors.course import (
 from genlab.extractors.digits import Digits, DigitsNet
 from genlab.extractors.mnist import MNIST, FashionMNIST, GreyNet
 from genlab.run import atomic
-
-WEIGHTS = Path(__file__).parent / "weights"
 
 Made = tuple[dict[str, Tensor], dict[str, str]]
 """Weights, and the card that goes with them."""
@@ -70,6 +69,7 @@ def main(arguments: Sequence[str]) -> int:
             path = WEIGHTS / f"{name}.safetensors"
             with atomic(path) as partial:
                 partial.write_bytes(save(state, metadata={"card": json.dumps(card)}))  # one entry: their order varies
+            write_sums()
             print(json.dumps({"file": path.name, "bytes": path.stat().st_size} | card, indent=1))
     except GenlabError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -78,6 +78,16 @@ def main(arguments: Sequence[str]) -> int:
         print("interrupted; no weights were written", file=sys.stderr)
         return 130
     return 0
+
+
+def write_sums() -> None:
+    """Checksums of all bundled weights, by which damaged ones are told."""
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}"
+        for path in sorted(WEIGHTS.glob("*.safetensors"))
+    ]
+    with atomic(WEIGHTS / SUMS) as partial:
+        partial.write_text("".join(f"{line}\n" for line in lines))
 
 
 def digits(steps: int = 1200, batch: int = 128, rate: float = 3e-3, seed: int = 0) -> Made:

@@ -37,7 +37,8 @@ def keep_codes(metric: Any) -> None:
 
 
 def add(metric: Any, codes: Tensor, batch: Batch, source: str) -> None:
-    """Add a batch to the states of its side, and drop training examples that cannot be among the chosen ones.
+    """Add the labelled examples of a batch to the states of its side, and drop training examples that cannot be among
+    the chosen ones.
 
     Raises:
         GenlabError: the examples have no label each.
@@ -45,8 +46,9 @@ def add(metric: Any, codes: Tensor, batch: Batch, source: str) -> None:
     if "y" not in batch or batch["y"].ndim != 1:
         raise GenlabError(f"the examples of '{source}' carry no label each")
     side = "train" if source == "train" else "test"
+    known = (batch["y"] >= 0).nonzero().flatten()  # of some the label may not be known
     for name, new in zip(STATES, (codes, batch["y"], batch["index"]), strict=True):
-        getattr(metric, f"{side}_{name}").append(new.to(codes.device, torch.float32).flatten())
+        getattr(metric, f"{side}_{name}").append(new[known.to(new.device)].to(codes.device, torch.float32).flatten())
     held = sum(map(len, getattr(metric, f"{side}_labels")))
     if side == "train" and held >= 2 * metric.limit:
         for name, kept in zip(STATES, chosen(metric, side), strict=True):

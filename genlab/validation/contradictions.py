@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from genlab.errors import ConfigError, nearest
-from genlab.validation.signatures import Signature, locate, signature
+from genlab.validation.choices import likelihoods
+from genlab.validation.signatures import Signature, signature
 
 Config = Mapping[str, Any]
 
@@ -30,9 +32,11 @@ LEAST = {
     "trainer.log_every": 1,
     "trainer.validate_every": 1,
     "trainer.checkpoint_every": 1,
+    "trainer.keep_every": 1,
     "trainer.sample_every": 1,
     "trainer.patience": 1,
     "model.latent": 1,
+    "model.pack": 1,
     "loss.warmup": 0,
     "data.size": 1,
     "data.limit": 1,
@@ -141,11 +145,9 @@ def device(config: Config) -> Iterator[ConfigError]:
 def output_distribution(config: Config) -> Iterator[ConfigError]:
     """A Bernoulli variable has two values."""
     choice, given = look(config, "model.likelihood"), levels(config)
-    package = locate("genlab.likelihoods")
-    files = package.parent.glob("*.py") if package else ()
-    known = [path.stem for path in files if path.stem not in ("__init__", "base")]
+    known = likelihoods()
     if isinstance(choice, str) and choice not in known:
-        reason = f"no such output distribution; there are {', '.join(sorted(known))}"
+        reason = f"no such output distribution; there are {', '.join(known)}"
         yield ConfigError("model.likelihood", choice, reason, nearest(choice, known))
     if choice == "bernoulli" and kind(config) == "vector":
         yield ConfigError("model.likelihood", choice, "for binary data; these are continuous", "gaussian")
@@ -228,6 +230,14 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def logger_extra(config: Config) -> Iterator[ConfigError]:
+    """TensorBoard is a package of its own."""
+    node = config.get("logger")
+    target = str(node.get("_target_", "")) if isinstance(node, Mapping) else ""
+    if target.endswith("TensorBoardLogger") and not (find_spec("tensorboard") or find_spec("tensorboardX")):
+        yield ConfigError("logger", "tensorboard", "not installed; pip install 'genlab[tensorboard]'", "csv")
+
+
 def own_requirements(config: Config) -> Iterator[ConfigError]:
     """What classes named in the config say they require."""
     for key, node in nodes(config):
@@ -273,4 +283,5 @@ RULES: tuple[Callable[[Config], Iterator[ConfigError]], ...] = (
     patience,
     ranges,
     own_requirements,
+    logger_extra,
 )

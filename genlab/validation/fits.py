@@ -11,6 +11,7 @@ import griffe
 from genlab.validation.signatures import last, literal, meaning, parsed
 
 WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "None": "null"}
+SEVERAL = {"a whole number": "whole numbers", "a number": "numbers", "text": "texts"}
 LISTS = {"list", "List", "Sequence", "Iterable", "Collection", "set", "frozenset"}
 DICTS = {"dict", "Dict", "Mapping", "MutableMapping"}
 TUPLES = {"tuple", "Tuple"}
@@ -101,7 +102,9 @@ def spell(annotation: ast.expr | None) -> str:
             if name in LISTS | TUPLES:
                 counted = [item for item in items if not (isinstance(item, ast.Constant) and item.value is ...)]
                 number = f"{len(counted)} " if name in TUPLES and len(counted) == len(items) else ""
-                return f"a list of {number}({', '.join(dict.fromkeys(spell(item) for item in counted))})"
+                kinds = list(dict.fromkeys(spell(item) for item in counted))
+                several = SEVERAL.get(kinds[0]) if len(kinds) == 1 else None
+                return f"a list of {number}{several or '(' + ', '.join(kinds) + ')'}"
             if name in DICTS:
                 return "a mapping"
             if name in ("Callable", "type", "Type"):

@@ -26,7 +26,7 @@ class Problems:
 
     def add(self, error: ConfigError) -> None:
         """Note one; of two about the same key and value, the first."""
-        self.found.setdefault(f"{error.key}={error.value}", error)
+        self.found.setdefault(error.setting, error)
 
     def stop(self) -> None:
         """Raise what there is.
@@ -136,6 +136,8 @@ def wrong_type(key: str, value: Any, argument: Argument) -> ConfigError:
     suggestion = nearest(value, admitted_words(argument.annotation)) if simple else ""
     if isinstance(value, float) and value.is_integer() and may_be(argument, int(value)):
         suggestion = str(int(value))
+    if simple and may_be(argument, [value]):
+        suggestion = f"[{value}]"
     if isinstance(value, str) and value.lower() in ("yes", "on", "no", "off") and may_be(argument, True):
         suggestion = "true" if value.lower() in ("yes", "on") else "false"
     shown = str(value).lower() if isinstance(value, bool) else "null" if value is None else value

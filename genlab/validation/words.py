@@ -72,8 +72,8 @@ def read(typed: Sequence[str], folders: Sequence[str], problems: Problems) -> li
             reason = "cannot be read" if equals and key else "write key=value"
             if equals and key and value[:1] not in "'\"[{":
                 reason += f"; if it is text, quote it: \"{key}='{value}'\""
-            near = "" if equals else nearest(key, [name for name in known if name != key])
-            problems.add(ConfigError(key, value, reason, near, "command line"))
+            near = "" if equals else meant(text, known)
+            problems.add(ConfigError(key, value, reason, near, "command line", "" if equals else text))
             continue
         name = parsed.key_or_group
         if equals and not value.strip() and name not in known:
@@ -88,6 +88,20 @@ def read(typed: Sequence[str], folders: Sequence[str], problems: Problems) -> li
             values = (parsed.get_value_string(),) if equals else ()
         words.append(Word(prefix, name, parsed.package or "", values, text.removeprefix(prefix), name in known))
     return words
+
+
+def meant(word: str, known: Mapping[str, Sequence[str]]) -> str:
+    """The ``key=value`` that a word without = stands for: a run's folder, an option of a group, a group by itself."""
+    if (Path(word) / "config.yaml").is_file():
+        return f"run={word}"
+    key, colon, value = word.partition(":")
+    ours = {group: options for group, options in known.items() if "/" not in group and group not in ("recipe", "hydra")}
+    if colon and (group := nearest(key, ours)):
+        return f"{group}={value}"
+    for group, options in ours.items():
+        if word in options:
+            return f"{group}={word}"
+    return f"{nearest(word, ours)}=..." if nearest(word, ours) else ""
 
 
 def mend_groups(words: Sequence[Word], folders: Sequence[str], problems: Problems) -> list[Word]:
