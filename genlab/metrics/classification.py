@@ -40,7 +40,8 @@ class Classification(Metric):
     def __init__(self, spec: Spec, split: str = "test"):
         super().__init__()
         self.classes, self.reads = len(spec.classes), (split,)
-        self.add_state("pairs", [], dist_reduce_fx="cat")  # class and category of every example
+        # Class and category of every example; floats, of which torchmetrics lets a rank hand over none.
+        self.add_state("pairs", [], dist_reduce_fx="cat")
         for name in ("categories", "supervised"):
             self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="max")
 
@@ -55,13 +56,14 @@ class Classification(Metric):
             logits = model.classify(batch["x"])
         self.categories.fill_(logits.shape[1])
         self.supervised.fill_(int(model.supervised))
-        self.pairs.append(batch["y"].long() * logits.shape[1] + logits.argmax(1))  # type: ignore[union-attr, operator]
+        pairs = batch["y"].long() * logits.shape[1] + logits.argmax(1)
+        self.pairs.append(pairs.float())  # type: ignore[union-attr, operator]
 
     def compute(self) -> dict[str, Figure]:
         """The purity, and the error of a model that was told the classes."""
-        if not self.pairs:
+        if not len(self.pairs):  # type: ignore[arg-type]
             raise GenlabError("no labelled examples were classified")
-        pairs, categories = dim_zero_cat(self.pairs), int(self.categories)  # type: ignore[arg-type]
+        pairs, categories = dim_zero_cat(self.pairs).long(), int(self.categories)  # type: ignore[arg-type]
         count = torch.bincount(pairs, minlength=self.classes * categories).view(self.classes, categories)
         n = len(pairs)
         protocol = {"n": n, "categories": categories}
