@@ -369,11 +369,12 @@ class Every(nn.Module):
         self.body = nn.Sequential(
             nn.Conv2d(1, 12, 3), nn.GroupNorm(1, 12), nn.ReLU(), nn.ConvTranspose2d(12, 5, 4, 2), nn.Flatten()
         )
-        self.head = nn.Linear(5 * 6 * 6, 1, bias=False)
+        self.middle = nn.utils.parametrizations.weight_norm(nn.Linear(5 * 6 * 6, 6))
+        self.head = nn.Linear(6, 1, bias=False)
 
     def forward(self, x):
         h = self.body(self.table(x.flatten(1)[:, 0].abs().long() % 10).view(-1, 1, 4, 4))
-        return self.head(h).squeeze(1)
+        return self.head(self.middle(h).relu()).squeeze(1)
 
 
 def norms(net):

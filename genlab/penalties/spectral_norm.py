@@ -52,12 +52,13 @@ class SpectralNorm(Penalty):
                     layer, "weight", Normalised(layer.weight.detach(), axis, self.vectors)
                 )
 
+    @torch.no_grad()
     def project(self, critic: nn.Module) -> None:
         """Follow the singular vectors, which the step has turned a little."""
         for layer in critic.modules():
             found = normalised(layer)
             if found is not None:
-                found.iterate(layer.parametrizations.weight.original)  # type: ignore
+                found.iterate(layer.weight)  # type: ignore  # normalised, and with the singular vectors of what is not
 
 
 class Normalised(nn.Module):
@@ -91,7 +92,6 @@ class Normalised(nn.Module):
         with torch.autocast(weight.device.type, enabled=False):
             return weight / torch.dot(self.u, self.matrix(weight) @ self.v)
 
-    @torch.no_grad()
     def iterate(self, weight: Tensor) -> None:
         """One iteration of the basis, and the vector in it that W^T makes longest; in full precision."""
         matrix = self.matrix(weight)
