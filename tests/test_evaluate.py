@@ -312,7 +312,7 @@ def test_a_folder_of_images_is_scored(tmp_path):
     whole = (tmp_path / "0.png").read_bytes()
     for broken in (whole[:300], b"not an image", b""):
         (tmp_path / "6.png").write_bytes(broken)
-        with pytest.raises(DataError, match=r"^samples=.*: 6\.png: cannot be read: ") as error:
+        with pytest.raises(DataError, match=r"^samples=.*: 6\.png: not a readable image: ") as error:
             of_files(str(tmp_path), spec, 2)
         assert "\n" not in str(error.value)
     Image.new("L", (30, 28)).save(tmp_path / "6.png")
