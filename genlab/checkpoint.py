@@ -109,6 +109,10 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Loaded:
         ) from None
     weights = {key[len("model.") :]: value for key, value in state["state_dict"].items() if key.startswith("model.")}
     weights |= state.get("average") or {}
+    first: dict[int, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):  # one of several names has the average
+        if (known := first.setdefault(id(parameter), name)) in weights:
+            weights[name] = weights[known]
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

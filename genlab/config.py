@@ -23,13 +23,19 @@ from omegaconf.errors import OmegaConfBaseException
 
 from genlab.errors import ConfigError, GenlabError
 from genlab.presets import conf_folder
-from genlab.run import Run, settled
+from genlab.run import Run, alone, settled
 from genlab.validation.choices import referring
 
 VERSION_BASE = "1.3"
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 SEARCH_PATH = "hydra.searchpath in command-line"  # Hydra's name for where a folder of the user's comes from
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
+
+unfinished: list[str] = []
+"""What went wrong after the jobs of a sweep, in what it ends in."""
+
+busy: dict[Path, str] = {}
+"""Jobs of a sweep in this process that were left alone, since another process trains them, and what it said."""
 
 made: list[Path | GenlabError] = []
 """What ``task`` made in this process for a single run: its folder, or why there is none."""
@@ -177,6 +183,13 @@ def task(config: DictConfig) -> float | None:
 
     create(folder, config)
     run, number = Run(folder), settings.job.num
+    try:
+        with alone(run):
+            pass
+    except GenlabError as error:  # nothing of it is touched
+        busy[folder] = str(error).partition(": ")[2]
+        print(f"job {number} failed: {error}", file=sys.stderr, flush=True)
+        return math.inf
     if run.info.get("status") == "failed":  # in an earlier sweep
         run.note(status="created", error=None)
     print(f"job {number}: {folder}", file=sys.stderr, flush=True)
@@ -221,7 +234,7 @@ def states(sweep: Path) -> dict[Path, int]:
 
 def failures(sweep: Path, before: Mapping[Path, int]) -> dict[str, str]:
     """Why jobs of a sweep failed, by name of their folder; runs that are as they were ``before`` are none of them."""
-    found = {}
+    found = {str(folder.relative_to(sweep.absolute())): reason for folder, reason in busy.items()}
     for path, noted in states(sweep).items():
         info = Run(path.parent).info
         if info.get("status") == "failed" and before.get(path) != noted:

@@ -1,23 +1,36 @@
-"""Curves: what training logged, from a run's metrics.csv, and figures of a sweep against an option."""
+"""Curves: what training logged, figures over the checkpoints of a run, and figures of a sweep against an option."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import json
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Picture
+from matplotlib.ticker import LogLocator
 
+from genlab.evaluation.results import controls
+from genlab.metrics.base import Figure
 from genlab.plots import COLOURS, save
+from genlab.report import average
 from genlab.run import Run
+from genlab.tables import VARYING
 
 LEFT_OUT = ("steps_per_second", "learning_rate", "gradient_norm")
 PANELS = 4
+LEAST = 3  # steps of a course
+MARKERS = {"<=": "v", ">=": "^"}  # the true figure lies that way
+Course = list[tuple[int, Figure]]
 
 
 def logged(run: Run) -> dict[str, dict[str, list[tuple[int, float]]]]:
@@ -38,58 +51,183 @@ def logged(run: Run) -> dict[str, dict[str, list[tuple[int, float]]]]:
     return panels
 
 
-def curves(run: Run) -> str:
-    """An SVG of the curves; an empty text where nothing was logged. Dark lines on white: for print and for screens."""
-    panels = dict(list(logged(run).items())[:PANELS])
-    if not panels:
-        return ""
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "genlab", "font.size": 9}):
-        figure = Figure(figsize=(3.6 * len(panels), 2.6), facecolor="white", layout="constrained")
-        FigureCanvasSVG(figure)
-        for axes, (title, series) in zip(
-            figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-        ):
-            for number, (name, points) in enumerate(series.items()):
-                steps, values = zip(*points, strict=True)
-                marker = "o" if len(points) == 1 else None
-                axes.plot(steps, values, color=COLOURS[number % len(COLOURS)], label=name, linewidth=1.2, marker=marker)
-            axes.set_title(title)
-            axes.set_xlabel("step")
-            axes.legend(frameon=False, fontsize=7)
+def courses(run: Run) -> dict[str, dict[str, Course]]:
+    """Figures over the checkpoints of a run, by name, and by what tells protocols of one name apart: steps ascending.
+
+    What was measured of fewer than ``LEAST`` steps is no course.
+    """
+    found: dict[str, dict[str, dict[int, Figure]]] = {}
+    for entry in run.metrics.get("figures", []):
+        protocol = {key: value for key, value in entry["protocol"].items() if key not in VARYING}
+        alike = found.setdefault(entry["name"], {}).setdefault(json.dumps(protocol, sort_keys=True), {})
+        alike[int(entry["step"])] = Figure(entry["value"], entry["mark"], entry["stderr"], entry["protocol"])
+    long = {
+        name: {protocol: sorted(steps.items()) for protocol, steps in alike.items() if len(steps) >= LEAST}
+        for name, alike in found.items()
+    }
+    return {name: dict(zip(apart(list(alike)), alike.values(), strict=True)) for name, alike in long.items() if alike}
+
+
+def apart(protocols: Sequence[str]) -> list[str]:
+    """What each of some protocols, as JSON, has that others have not, in words; empty of one alone."""
+    entries = [json.loads(protocol) for protocol in protocols]
+    keys = sorted({key for one in entries for key in one if any(other.get(key) != one[key] for other in entries)})
+    return [", ".join(f"{key} {one.get(key)}" for key in keys) for one in entries]
+
+
+Panel = Callable[[Any], None]
+"""Draws on the axes that it is given."""
+
+
+def of_training(run: Run) -> list[Panel]:
+    """Panels of what training logged."""
+
+    def panel(axes: Any, title: str, series: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+        for number, (name, points) in enumerate(series.items()):
+            steps, values = zip(*points, strict=True)
+            marker = "o" if len(points) == 1 else None
+            axes.plot(steps, values, color=COLOURS[number % len(COLOURS)], label=name, linewidth=1.2, marker=marker)
+        finish(axes, title, "step")
+
+    return [partial(panel, title=title, series=series) for title, series in logged(run).items()]
+
+
+def of_checkpoints(run: Run) -> list[Panel]:
+    """Panels of figures over checkpoints. Real examples that were measured beside the run are a dashed line."""
+    real = {(row.run, name): figure for row in controls(run) for name, figure in row.figures.items()}
+
+    def panel(axes: Any, name: str, alike: Mapping[str, Course]) -> None:
+        for number, (label, course) in enumerate(alike.items()):
+            steps, figures = zip(*course, strict=True)
+            draw(axes, steps, figures, COLOURS[number % len(COLOURS)], label)
+        for (title, of), figure in real.items():
+            if of == name:
+                level(axes, title, figure)
+        mark = next(iter(alike.values()))[0][1].mark
+        finish(axes, f"{name} {mark}" if mark in MARKERS else name, "step")
+
+    return [partial(panel, name=name, alike=alike) for name, alike in courses(run).items()]
+
+
+def as_png(panels: Sequence[Panel], path: Path) -> None:
+    """One picture of all, four in a row."""
+    with styled():
+        picture, axes = sheet(len(panels))
+        FigureCanvasAgg(picture)
+        for panel, each in zip(panels, axes, strict=True):
+            panel(each)
+        save(picture, path)
+
+
+def as_svg(panel: Panel) -> str:
+    """For a page, whose background and colour of text it takes: dark on paper, light on a dark screen."""
+    with styled():
+        picture, (axes,) = sheet(1)
+        FigureCanvasSVG(picture)
+        panel(axes)
         drawn = io.StringIO()
-        figure.savefig(drawn, format="svg", metadata={"Date": None})
+        bare = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        picture.savefig(drawn, format="svg", metadata=bare, transparent=True)
     text = drawn.getvalue()
-    return text[text.index("<svg") :]
+    text = text[text.index("<svg") :].replace("#000000", "currentColor")
+    return re.sub(r'<g id="[^"]*"', "<g", text)  # not unique on a page of many, and never referred to
 
 
 def against(
     path: Path,
     x: str,
-    series: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
+    series: Mapping[str, Mapping[str, Sequence[tuple[float, Figure]]]],
     exact: Mapping[str, Mapping[str, Sequence[float]]],
+    real: Mapping[str, Mapping[str, Figure]] | None = None,
+    log: Sequence[str] = (),
 ) -> None:
-    """A PNG of figures against an option: a panel a figure, a line with points for each kind of run.
+    """A PNG of figures against an option: a panel a figure, a line for each kind of run.
+
+    Runs of one kind at one place are points, through whose mean the line goes; its bars are their standard deviation,
+    as in the table. A triangle says on which side of a bound the true figure lies.
 
     Args:
         path: of the file.
         x: name of the option.
-        series: pairs (x, value) by figure and kind of run.
+        series: pairs (x, figure) by figure and kind of run.
         exact: true values by figure and name, at the values of x in ascending order, drawn dashed; infinite ones are
             left out.
+        real: figures of real examples by figure and title, dashed lines.
+        log: which axes are logarithmic: ``x``, and names of figures.
     """
-    figure = Figure(figsize=(4.6 * len(series), 3.6), dpi=110, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, (name, lines) in zip(figure.subplots(1, len(series), squeeze=False)[0], series.items(), strict=True):
-        places = sorted({place for line in lines.values() for place, _ in line})
-        for number, (kind, line) in enumerate(sorted(lines.items())):
-            at, values = zip(*sorted(line), strict=True)
-            axes.plot(at, values, color=COLOURS[number % len(COLOURS)], marker="o", label=kind, linewidth=1.2)
-        for number, (truth, known) in enumerate(exact.get(name, {}).items()):
-            if len(known) != len(places):
-                continue  # the sweep was narrowed: which of them are meant is not known
-            pairs = [pair for pair in zip(places, known, strict=False) if math.isfinite(pair[1])]
-            axes.plot(*zip(*pairs, strict=True), color="black", linestyle=("--", ":")[number % 2], label=truth)
-        axes.set_title(name)
-        axes.set_xlabel(x)
-        axes.legend(frameon=False, fontsize=8)
-    save(figure, path)
+    with styled():
+        picture, axes = sheet(len(series), size=(4.6, 3.6))
+        FigureCanvasAgg(picture)
+        for each, (name, lines) in zip(axes, series.items(), strict=True):
+            places = sorted({place for line in lines.values() for place, _ in line})
+            for number, (kind, line) in enumerate(sorted(lines.items())):
+                draw_kind(each, kind, line, COLOURS[number % len(COLOURS)])
+            for number, (truth, known) in enumerate(exact.get(name, {}).items()):
+                if len(known) != len(places):
+                    continue  # the sweep was narrowed: which of them are meant is not known
+                pairs = [pair for pair in zip(places, known, strict=False) if math.isfinite(pair[1])]
+                each.plot(*zip(*pairs, strict=True), color="black", linestyle=("--", ":")[number % 2], label=truth)
+            for title, figure in (real or {}).get(name, {}).items():
+                level(each, title, figure)
+            if "x" in log and min(places) > 0:
+                each.set_xscale("log")
+                each.set_xticks(places, [f"{place:g}" for place in places])
+                each.minorticks_off()
+            if name in log and all(figure.value > 0 for line in lines.values() for _, figure in line):
+                each.set_yscale("log")
+                each.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+                each.yaxis.set_major_formatter("{x:g}")
+                each.yaxis.set_minor_formatter("{x:g}")
+            finish(each, name, x)
+        save(picture, path)
+
+
+def draw_kind(axes: Any, kind: str, line: Sequence[tuple[float, Figure]], colour: str) -> None:
+    """Runs of one kind as points, and the line through their means."""
+    places = sorted({place for place, _ in line})
+    repeated = [[figure for at, figure in line if at == place] for place in places]
+    runs = max(map(len, repeated))
+    if runs > 1:
+        axes.scatter(*zip(*((at, figure.value) for at, figure in line), strict=True), s=9, color=colour, alpha=0.5)
+    label = f"{kind}, {runs} runs: mean ± deviation" if runs > 1 else kind
+    draw(axes, places, [average(figures) for figures in repeated], colour, label)
+
+
+def draw(axes: Any, places: Sequence[float], figures: Sequence[Figure], colour: str, label: str) -> None:
+    """A line through figures, with bars of their errors and, where one is a bound, a triangle."""
+    values, errors = [figure.value for figure in figures], [figure.stderr or 0.0 for figure in figures]
+    axes.errorbar(places, values, errors, color=colour, linewidth=1.2, elinewidth=0.8, capsize=2, label=label or None)
+    for place, figure in zip(places, figures, strict=True):
+        axes.plot([place], [figure.value], color=colour, marker=MARKERS.get(figure.mark, "o"), markersize=4)
+
+
+def level(axes: Any, title: str, figure: Figure) -> None:
+    """A dashed line at the figure of real examples, which says of how many."""
+    count = figure.protocol.get("n generated")
+    said = f"{title} {figure.mark} {figure.value:.4g}".replace("  ", " ") + (f" (n {count})" if count else "")
+    axes.axhline(figure.value, color="#888888", linestyle="--", linewidth=1, label=said)
+
+
+def finish(axes: Any, title: str, x: str) -> None:
+    """Titles, and a legend where something has a name."""
+    axes.set_title(title)
+    axes.set_xlabel(x)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(frameon=False, fontsize=7)
+
+
+def sheet(count: int, size: tuple[float, float] = (3.6, 2.6)) -> tuple[Picture, list[Any]]:
+    """A white sheet of so many panels, four in a row."""
+    columns, rows = min(count, PANELS), -(-count // PANELS)
+    picture = Picture(figsize=(size[0] * columns, size[1] * rows), dpi=110, facecolor="white", layout="constrained")
+    axes = list(picture.subplots(rows, columns, squeeze=False).flatten())
+    for spare in axes[count:]:
+        spare.set_axis_off()
+    return picture, axes[:count]
+
+
+@contextlib.contextmanager
+def styled() -> Iterator[None]:
+    """Small letters, which a browser sets, and names taken as they are: no dollar sign begins a formula."""
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "genlab", "font.size": 9, "text.parse_math": False}):
+        yield

@@ -61,5 +61,7 @@ class ConfigErrors(GenlabError):  # noqa: N818
 def nearest(name: str, names: Any) -> str:
     """The one of ``names`` that ``name`` is most likely a slip of, or an empty string."""
     by_lower = {str(other).lower(): str(other) for other in names}
-    matches = get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[matches[0]] if matches else ""
+    typed = str(name).lower()
+    matches = get_close_matches(typed, by_lower, n=4, cutoff=0.6)  # the best first
+    exchanged = [match for match in matches if sorted(match) == sorted(typed)]  # letters in another order are a slip
+    return by_lower[(exchanged or matches)[0]] if matches else ""

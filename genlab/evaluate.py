@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     An evaluation that is done is not repeated, unless ``force`` is given.
 
     Returns:
-        The exit code: 1 where a run among several could not be measured, which is told and does not stop the others.
+        The exit code: 1 where nothing could be measured of a run, which is told and does not stop the others.
 
     Raises:
         GenlabError: an option does not fit; no run is named; the only one cannot be measured.
@@ -30,31 +30,44 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     controls = [] if as_json and options["real"] == "auto" else splits(options["real"])
     titles = {f"real {split}" for split in controls}
     rows = [one.row for one in asked if one.row is not None]
+    if rows:
+        say(f"{len(rows)} of {len(asked)} measured before, so not again; --force does")
+        for line in dict.fromkeys(line for row in rows for line in row.told):
+            say(line)
     rows += {(row.data, row.run): row for one in asked for row in one.controls if row.run in titles}.values()
     known = all(one.row is not None and titles <= {row.run for row in one.controls} for one in asked)
-    if rows and rank() == 0:
-        remembered = [one for one in asked if one.row is not None]
-        print(f"{len(remembered)} of {len(asked)} measured before, so not again; --force does", file=sys.stderr)
     if not known or options.get("samples"):
         from genlab.evaluation.assess import assess
 
         rows, failed = assess(asked, controls, options)
         wrong += failed
     rows = [row for row in rows if row.figures or not row.run.startswith("real ")]  # a control of nothing is no row
+    bare = [row.run for row in rows if not row.figures]
+    nothing = bool(bare) and len(bare) == len(rows)  # of models of several families some have no likelihood, say
+    for run in bare:
+        say(f"{'error: ' * nothing}{run}: it has none of the figures asked for")
+    wrong += nothing
     if rank() == 0:
+        draw(rows, anew=not known)
         if as_json:
             print(json.dumps([row.plain() for row in rows]))
-        else:
+        elif rows:
             tables.show(table(rows))
     return 1 if wrong else 0
 
 
+def say(text: str) -> None:
+    """A line on stderr, from the first of several ranks."""
+    if rank() == 0:
+        print(text, file=sys.stderr)
+
+
 def find(options: Mapping[str, Any]) -> tuple[list[Asked], int]:
-    """What is to be evaluated, and how many of the runs named have no such checkpoint.
+    """What is to be evaluated, and how many of the runs named cannot be.
 
     Raises:
         ConfigError: nothing is named, or a file for several runs.
-        GenlabError: the only run named has no such checkpoint.
+        GenlabError: the only run named has no such checkpoint, or its folder is damaged.
     """
     named, checkpoint = options.get("run"), options.get("ckpt")
     if not named and not checkpoint:
@@ -70,19 +83,37 @@ def find(options: Mapping[str, Any]) -> tuple[list[Asked], int]:
     for run in runs:
         try:
             files = run.all_checkpoints() if checkpoint == "all" else [chosen(run, str(checkpoint or "best"))]
-        except GenlabError as error:
-            if len(runs) == 1:
+            asked += [results.ask(run, file, options) for file in files]
+            status = run.info.get("status", "done")
+        except (GenlabError, OSError) as error:
+            if len(runs) == 1 and not options.get("samples"):
                 raise
-            print(f"error: {error}", file=sys.stderr)
+            told = str(error)
+            say(f"error: {told}" if str(run.path) in told else f"error: run={run.path}: {told}")
             wrong += 1
             continue
-        asked += [results.ask(run, file, options) for file in files]
+        if status != "done":
+            say(f"{run.path.name}: its training has not ended ({status}); its figures are of the steps so far")
     return asked, wrong
 
 
 def chosen(run: Run, checkpoint: str) -> Path:
     """The file of best, last, or a file."""
     return Path(checkpoint) if checkpoint.endswith(".ckpt") else run.checkpoint(checkpoint)
+
+
+def draw(rows: list[Row], anew: bool) -> None:
+    """``metrics.png`` in the folder of a run of which three steps or more were measured: figures over its checkpoints.
+    One that is there stays where nothing was measured ``anew``."""
+    steps = {(row.run, row.step) for row in rows if row.step}
+    for folder in dict.fromkeys(row.run for row in rows):
+        path = Path(folder) / "metrics.png"
+        if sum(run == folder for run, _ in steps) < 3 or (path.is_file() and not anew):
+            continue
+        from genlab.curves import as_png, of_checkpoints
+
+        as_png(of_checkpoints(Run(folder)), path)
+        print(f"figures over checkpoints: {path}", file=sys.stderr)
 
 
 def splits(real: Any) -> list[str]:
@@ -93,12 +124,26 @@ def splits(real: Any) -> list[str]:
 
 
 def table(rows: list[Row]) -> tables.Table:
-    """One row a run."""
+    """One row a run and checkpoint."""
     titles = list(dict.fromkeys(name for row in rows for name in row.figures))
-    protocols = [(name, row.model, figure.protocol) for row in rows for name, figure in row.figures.items()]
-    return tables.Table(
-        ["run", "model", "data", "step"],
-        titles,
-        [([Path(row.run).name, row.model, row.data, str(row.step)], row.figures) for row in rows],
-        tables.caption(protocols),
-    )
+    names = told_apart([row.run for row in rows])
+    protocols = [
+        (title, names[row.run] if row.model == "-" else row.model, figure.protocol)
+        for row in rows
+        for title, figure in row.figures.items()
+    ]
+    lines = []
+    for row in rows:
+        checkpoint = next((str(figure.protocol.get("checkpoint", "-")) for figure in row.figures.values()), "-")
+        step = str(row.step) if checkpoint != "-" else "-"
+        lines.append(([names[row.run], row.model, row.data, checkpoint, step], row.figures))
+    return tables.Table(["run", "model", "data", "checkpoint", "step"], titles, lines, tables.caption(protocols))
+
+
+def told_apart(paths: Sequence[str]) -> dict[str, str]:
+    """As many of the last parts of each path as tell it from the others."""
+    for depth in range(1, 1 + max((len(Path(path).parts) for path in paths), default=1)):
+        names = {path: str(Path(*Path(path).parts[-depth:])) for path in paths}
+        if len(set(names.values())) == len(names):
+            break
+    return names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -17,6 +18,11 @@ from genlab.run import Run
 
 PASSED_ON = {signal.SIGINT: signal.SIGINT, signal.SIGTERM: signal.SIGTERM, signal.SIGHUP: signal.SIGTERM}
 """Signals that end a sweep, and what its job is sent for each."""
+
+
+PARENT = "GENLAB_SWEEP"
+"""Environment variable with the process that started a job."""
+DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 
 
 def run_job(folder: str | Path) -> float | None:
@@ -35,6 +41,7 @@ def run_job(folder: str | Path) -> float | None:
     command = [sys.executable, "-m", "genlab", "train", f"run={folder}"]
     # A scheduler's variables describe the job that launched us, not the ranks of this one.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
+    environment[PARENT] = str(os.getpid())
     process: subprocess.Popen[bytes] | None = None
     received: list[int] = []
 
@@ -57,6 +64,20 @@ def run_job(folder: str | Path) -> float | None:
         reason = run.info.get("error") or f"ended with {f'exit code {code}' if code > 0 else ending(-code)}"
         raise GenlabError(f"{folder}: {reason}")
     return run.info.get("best")
+
+
+def end_with_parent() -> None:
+    """In a job: be sent SIGTERM, which saves and stops, when the sweep that started it dies, by whatever death.
+
+    By Linux's own means, of which elsewhere there are none: there a sweep that is killed leaves its job running.
+    """
+    parent = os.environ.pop(PARENT, None)
+    if parent is None or not sys.platform.startswith("linux"):
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGTERM)
+    if os.getppid() != int(parent):  # it died before that
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextlib.contextmanager

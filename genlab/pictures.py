@@ -1,5 +1,6 @@
 """The picture of examples, or of a density, that suits their kind."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,19 @@ from torch import Tensor
 from genlab.spec import Spec
 
 
-def save_picture(x: Tensor, spec: Spec, path: Path, columns: int | None = None, real: Tensor | None = None) -> None:
+def save_picture(
+    x: Tensor,
+    spec: Spec,
+    path: Path,
+    columns: int | None = None,
+    real: Tensor | None = None,
+    groups: Sequence[int] = (),
+) -> None:
     """A grid of images, or a scatter of the first two dimensions of vectors beside ``real`` ones, as a PNG."""
     if spec.kind == "image":
         from genlab.images import save_grid
 
-        save_grid(path, x, spec, columns)
+        save_grid(path, x, spec, columns, groups)
     else:
         from genlab.plots import scatter
 
@@ -26,3 +34,11 @@ def save_density(model: Any, x: Tensor, real: Tensor, path: Path) -> None:
 
     device = next(model.parameters()).device
     density(path, lambda points: model.log_prob(points.to(device)).cpu(), real, x)
+
+
+def save_strips(strips: Mapping[str, Tensor], spec: Spec, path: Path) -> None:
+    """Strips of images with titles, one below the other, as a PNG; of each (rows, columns, C, H, W)."""
+    from genlab.images import grid
+    from genlab.plots import sheets
+
+    sheets(path, {name: grid(strip.flatten(0, 1), spec, strip.shape[1]) for name, strip in strips.items()})

@@ -8,8 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 from torch import Tensor
@@ -19,7 +22,9 @@ from genlab.metrics.integral import integrate
 from genlab.run import atomic
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")  # told apart by every eye (Paul Tol)
+TEN = (*COLOURS, "#222222", "#cc5500", "#8855cc", "#999999")  # for as many classes
 MARKERS = ("o", "s", "^", "D")
+OF = {"data": COLOURS[0], "samples": COLOURS[1]}  # in every picture alike
 
 
 def scatter(path: str | Path, sets: Mapping[str, Tensor]) -> None:
@@ -33,11 +38,7 @@ def scatter(path: str | Path, sets: Mapping[str, Tensor]) -> None:
     low, high = _frame(first)
     figure, axes = _panels(len(sets))
     for number, (title, points) in enumerate(sets.items()):
-        points = points.detach().cpu()
-        size = 200 / max(len(points), 1) ** 0.5
-        axes[number].scatter(
-            points[:, 0], points[:, 1], s=min(size, 16), c=COLOURS[number % len(COLOURS)], alpha=0.6, linewidths=0
-        )
+        _dots(axes[number], points, OF.get(title, COLOURS[number % len(COLOURS)]))
         _finish(axes[number], title, low, high)
     save(figure, path)
 
@@ -63,15 +64,14 @@ def density(
     )  # fmt: skip
     _finish(axes[0], f"density (integral {total:.3f})", low, high)
     for number, (title, points) in enumerate((("samples", samples), ("data", data)), start=1):
-        points = points.detach().cpu()[:5000]
-        axes[number].scatter(points[:, 0], points[:, 1], s=3, c=COLOURS[number - 1], alpha=0.5, linewidths=0)
+        _dots(axes[number], points[:5000], OF[title])
         _finish(axes[number], title, low, high)
     save(figure, path)
     return total
 
 
 def classes(path: str | Path, points: Tensor, labels: Tensor | None, names: Sequence[str], title: str) -> None:
-    """A scatter of points (N, 2), one colour and one marker a class.
+    """A scatter of points (N, 2), one colour and one marker a class; classes of one letter are their own markers.
 
     Args:
         path: of the PNG.
@@ -80,17 +80,18 @@ def classes(path: str | Path, points: Tensor, labels: Tensor | None, names: Sequ
         names: of the classes.
         title: of the picture.
     """
-    figure, (axes,) = _panels(1, size=5.2)
-    kinds = [None] if labels is None else list(range(len(names)))
-    for kind in kinds:
-        chosen = points if kind is None or labels is None else points[labels == kind]
-        look = {} if kind is None else {"label": names[kind], "marker": MARKERS[kind // len(COLOURS) % len(MARKERS)]}
-        axes.scatter(
-            chosen[:, 0], chosen[:, 1], s=10, c=COLOURS[(kind or 0) % len(COLOURS)], alpha=0.6, linewidths=0, **look
-        )
+    figure, (axes,) = _panels(1, size=5.6)
+    if labels is None:
+        _dots(axes, points, COLOURS[0])
+    letters = all(len(name) == 1 and name.isalnum() for name in names)
+    size = min(36.0, max(9.0, 700 / max(len(points), 1) ** 0.5))
+    for kind, name in enumerate(names) if labels is not None else ():
+        x, y = points[labels == kind].T
+        marker = f"${name}$" if letters else MARKERS[kind // len(TEN) % len(MARKERS)]
+        axes.scatter(x, y, s=size, color=TEN[kind % len(TEN)], alpha=0.85, linewidths=0, marker=marker, label=name)
     axes.set_title(title)
     if labels is not None and 1 < len(names) <= 20:
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=1.6)
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=(60 / size) ** 0.5)
     save(figure, path)
 
 
@@ -130,24 +131,30 @@ def posteriors(
         axes.set_title(f"KL(q, p) {divergence:.2f} nats")
     for axes in panels[len(mean) :]:
         axes.set_axis_off()
+    figure.suptitle("p(z | x) in blue; q(z | x), one and two standard deviations")
     save(figure, path)
 
 
-def lines(path: str | Path, curves: Tensor, data: Tensor) -> None:
-    """Two families of curves over data.
+def lines(path: str | Path, curves: Tensor, data: Tensor, title: str, ends: bool = False) -> None:
+    """Families of curves over data, one colour a family.
 
     Args:
         path: of the PNG.
-        curves: (2, curves, points, 2).
+        curves: (families, curves, points, 2).
         data: (N, 2); the frame is theirs.
+        title: of the picture.
+        ends: mark the first and the last point of each curve.
     """
     low, high = _frame(data)
-    figure, (axes,) = _panels(1, size=5.2)
+    figure, (axes,) = _panels(1, size=5.6)
     axes.scatter(data[:3000, 0], data[:3000, 1], s=3, c="#bbbbbb", linewidths=0)
-    for family, colour in zip(curves, COLOURS, strict=False):
+    for number, family in enumerate(curves):
         for curve in family:
-            axes.plot(curve[:, 0], curve[:, 1], color=colour, linewidth=0.8)
-    _finish(axes, "the latent grid in data space", low, high)
+            x, y = curve.T
+            axes.plot(x, y, color=COLOURS[number % len(COLOURS)], linewidth=0.8)
+            if ends:
+                axes.scatter(x[[0, -1]], y[[0, -1]], s=14, color=COLOURS[number % len(COLOURS)], zorder=3)
+    _finish(axes, title, low, high)
     save(figure, path)
 
 
@@ -168,14 +175,41 @@ def surface(
     field = values(points.float()).double().view(cells, cells)
     figure, (axes,) = _panels(1, size=5.6)
     extent = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
-    drawn = axes.imshow(field, origin="lower", extent=extent, cmap="PuOr")
-    axes.contour(field, levels=12, extent=extent, colors="#00000055", linewidths=0.6)
-    figure.colorbar(drawn, ax=axes, label="critic", shrink=0.8)
-    axes.scatter(data[:2000, 0], data[:2000, 1], s=4, c="black", linewidths=0, label="data")
-    axes.scatter(samples[:2000, 0], samples[:2000, 1], s=4, c="#00aa55", linewidths=0, label="samples")
-    axes.legend(loc="upper right", markerscale=3)
-    _finish(axes, "critic", low, high)
+    figure.set_size_inches(6.6, 5.6)
+    pale = ListedColormap(colormaps["Greys"](np.linspace(0, 0.55, 256)))  # dots stand out from its darkest
+    drawn = axes.imshow(field, origin="lower", extent=extent, cmap=pale)
+    axes.contour(field, levels=12, extent=extent, colors="#00000055", linewidths=0.6, linestyles="solid")
+    figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.03)
+    axes.scatter(data[:2000, 0], data[:2000, 1], s=7, c=OF["data"], linewidths=0, label="data")
+    axes.scatter(samples[:2000, 0], samples[:2000, 1], s=7, c=OF["samples"], alpha=0.8, linewidths=0, label="samples")
+    axes.legend(loc="upper right", markerscale=2)
+    _finish(axes, "values of the critic", low, high)
     save(figure, path)
+
+
+def sheets(path: str | Path, pictures: Mapping[str, Any]) -> None:
+    """Pictures below one another, each with its title and as wide as all.
+
+    Args:
+        path: of the PNG.
+        pictures: title to an image of Pillow's.
+    """
+    shares = [picture.height / picture.width for picture in pictures.values()]
+    figure = Figure(figsize=(8, 8 * sum(shares) + 0.35 * len(shares)), dpi=110, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(shares), 1, squeeze=False, height_ratios=shares).flatten()
+    for one, (title, picture) in zip(axes, pictures.items(), strict=True):
+        one.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        one.set_title(title, loc="left", fontsize=10)
+        one.axis("off")
+    save(figure, path)
+
+
+def _dots(axes: Any, points: Tensor, colour: str) -> None:
+    """Points, the smaller the more there are."""
+    points = points.detach().cpu()
+    size = min(16.0, 200 / max(len(points), 1) ** 0.5)
+    axes.scatter(points[:, 0], points[:, 1], s=size, c=colour, alpha=0.6, linewidths=0)
 
 
 def _cells(low: Tensor, high: Tensor, cells: int) -> tuple[Tensor, Tensor]:

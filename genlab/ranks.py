@@ -70,10 +70,13 @@ def group(devices: int, accelerator: str = "auto") -> Iterator[torch.device]:
 
 
 def share(count: int, chunk: int) -> range:
-    """This rank's consecutive part of ``count`` items, in whole chunks: they are the same for any number of ranks."""
+    """This rank's consecutive part of ``count`` items, in whole chunks: they are the same for any number of ranks.
+
+    The first rank, which speaks for all, has none only where there are none.
+    """
     number, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     chunks = -(-count // chunk)
-    low, high = chunks * number // world, chunks * (number + 1) // world
+    low, high = (-(-chunks * edge // world) for edge in (number, number + 1))
     return range(min(low * chunk, count), min(high * chunk, count))
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -12,13 +15,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from genlab import tables
-from genlab.errors import ConfigError, nearest
+from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.evaluation.results import controls, measured
 from genlab.metrics.base import Figure, comparable
-from genlab.run import Run
+from genlab.run import Run, atomic, kept_order
 
 IRRELEVANT = ("seed", "logger", "plugins", "choices")
-"""Entries of a config in which runs may differ and yet be repetitions of one experiment."""
+"""Entries of a config in which runs may differ and yet be repetitions of one experiment, and those of two groups."""
+WITHIN = {
+    "data": ("root",),
+    "trainer": ("log_every", "checkpoint_every", "keep_every", "sample_every"),
+}
 
 
 class Group(NamedTuple):
@@ -42,6 +49,7 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
 
     Raises:
         ConfigError: a metric is named that no run has.
+        GenlabError: nothing has been measured, or the file cannot be written.
     """
     named = options["run"]
     runs = Run.find([named] if isinstance(named, str) else list(named))
@@ -53,7 +61,10 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     ]
     if bare:
         which = ",".join(bare) if len(bare) < 4 or not isinstance(named, str) else named
-        print(f"{len(bare)} of {len(runs)} runs not measured yet: genlab eval run={which}", file=sys.stderr)
+        told = f"{len(bare)} of {len(runs)} runs not measured yet: genlab eval run={shlex.quote(which)}"
+        if not table.figures and not as_json and options.get("format") != "html":
+            raise GenlabError(told)
+        print(told, file=sys.stderr)
     if as_json:
         rows = [
             dict(zip(table.texts, texts, strict=True))
@@ -68,9 +79,29 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
         path = Path(options.get("out") or "report.html")
         webpage.write(path, table, runs)
         print(path)
+    elif options.get("out"):
+        print(filed(table, options.get("format") or "rich", Path(options["out"])))
     else:
-        tables.show(table, options.get("format") or "rich")
+        tables.show(table.filled(), options.get("format") or "rich")
     return 0
+
+
+def filed(table: tables.Table, format: str, path: Path) -> Path:
+    """The table as a file, whole or not at all.
+
+    Raises:
+        GenlabError: it cannot be written.
+    """
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        tables.show(table.filled(), format)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as partial:
+            partial.write_text(shown.getvalue(), encoding="utf-8")
+    except OSError as error:
+        raise GenlabError(f"{path}: cannot be written: {error.strerror or error}") from None
+    return path
 
 
 def plain(figure: Figure) -> dict[str, Any]:
@@ -88,8 +119,13 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
     kinds: dict[tuple[str, str], list[tuple[str, int]]] = {}  # data set and name to what has a column, in order
     rows: list[tuple[list[str], dict[str, Figure]]] = []
     protocols: list[tuple[str, str, Mapping[str, Any]]] = []
+    hidden = 0
     for found in [*group(runs), *real_groups(runs)]:
-        for checkpoint, repeated in repetitions(found.figures).items():
+        measured_of = repetitions(found.figures)
+        shown_of = ends(measured_of)
+        hidden += len(measured_of) - len(shown_of)
+        for checkpoint in shown_of:
+            repeated = measured_of[checkpoint]
             cells: dict[str, Figure] = {}
             seen: Counter[tuple[str, str]] = Counter()
             for name, figures in repeated:
@@ -111,7 +147,8 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
         [(texts, {title: cells[title] for title in shown if title in cells}) for texts, cells in rows],
         [
             *tables.caption([entry for entry in protocols if entry[0] in shown]),
-            "of several runs: mean ± standard deviation over them; of one: ± standard error",
+            "± standard deviation over several runs; of one, ± standard error",
+            *([f"{hidden} checkpoints between are in their runs' metrics.png"] if hidden else []),
         ],
     )
 
@@ -120,12 +157,25 @@ def repetitions(figures: list[tuple[str, Figure]]) -> dict[str, list[tuple[str, 
     """Figures of one name and one protocol together, by checkpoint; ``{"": []}`` where there is none."""
     together: dict[tuple[str, str], list[Figure]] = {}
     for name, figure in figures:
-        together.setdefault((name, json.dumps(figure.protocol, sort_keys=True)), []).append(figure)
+        together.setdefault((name, averaged(figure.protocol)), []).append(figure)
     by_checkpoint: dict[str, list[tuple[str, list[Figure]]]] = {}
     for (name, _), repeated in together.items():
         checkpoint = str(repeated[0].protocol.get("checkpoint", ""))
         by_checkpoint.setdefault(checkpoint, []).append((name, repeated))
     return by_checkpoint or {"": []}
+
+
+def averaged(protocol: Mapping[str, Any]) -> str:
+    """What figures share that a mean is taken of: all of their protocols, but for the step that validation found
+    best, which is a result and no choice."""
+    free = ("step",) if protocol.get("checkpoint") == "best" else ()
+    return json.dumps({key: value for key, value in protocol.items() if key not in free}, sort_keys=True)
+
+
+def ends(checkpoints: Iterable[str]) -> list[str]:
+    """Best and last, in whose presence the steps between are no rows: they are a curve. Else all, in their order."""
+    names = sorted(checkpoints, key=kept_order)
+    return [name for name in names if not name.startswith("step_")] or names
 
 
 def letter(number: int) -> str:
@@ -145,7 +195,8 @@ def group(runs: Iterable[Run]) -> list[Group]:
     for (model, data), alternatives in sorted(named.items(), key=lambda item: item[0][::-1]):
         flat = [_flatten(_relevant(repeated[0].config)) for repeated in alternatives]
         keys = sorted({key for one in flat for key in one if any(other.get(key) != one[key] for other in flat)})
-        for repeated, values in zip(alternatives, flat, strict=True):
+        both = zip(alternatives, flat, strict=True)
+        for repeated, values in sorted(both, key=lambda one: [ordered(one[1].get(key)) for key in keys]):
             detail = ", ".join(f"{key}={values.get(key)}" for key in keys[:4]) + (", ..." if len(keys) > 4 else "")
             groups.append(Group(model, data, detail, repeated, [entry for run in repeated for entry in measured(run)]))
     return groups
@@ -167,7 +218,23 @@ def average(figures: list[Figure]) -> Figure:
         return figures[0]
     mean = sum(figure.value for figure in figures) / len(figures)
     spread = math.sqrt(sum((figure.value - mean) ** 2 for figure in figures) / (len(figures) - 1))
-    return Figure(mean, figures[0].mark, spread, figures[0].protocol | {"runs": len(figures)})
+    protocol = dict(figures[0].protocol) | {"runs": len(figures)}
+    if "step" in protocol:
+        protocol["step"] = ", ".join(map(str, sorted({figure.protocol["step"] for figure in figures})))
+    return Figure(mean, common_mark(figures), spread, protocol)
+
+
+def common_mark(figures: list[Figure]) -> str:
+    """The mark of a mean: a bound where one of them is, unless others are bounds of the other side."""
+    marks = {figure.mark for figure in figures}
+    bounds = marks & {"<=", ">="}
+    return next(iter(bounds if len(bounds) == 1 else marks)) if len(bounds or marks) == 1 else "~"
+
+
+def ordered(value: Any) -> tuple[bool, float, str]:
+    """For sorting: numbers by size, then all else by its text."""
+    number = isinstance(value, int | float)
+    return not number, float(value) if number else 0.0, str(value)
 
 
 def _chosen(titles: list[str], metrics: Any) -> list[str]:
@@ -196,8 +263,10 @@ def _names(run: Run) -> tuple[str, str]:
 def _relevant(config: Mapping[str, Any]) -> dict[str, Any]:
     """A config without what does not matter to the experiment."""
     kept = {key: value for key, value in config.items() if key not in IRRELEVANT}
-    data = {key: value for key, value in (kept.get("data") or {}).items() if key != "root"}
-    return kept | {"data": data}
+    return kept | {
+        group: {key: value for key, value in (kept.get(group) or {}).items() if key not in names}
+        for group, names in WITHIN.items()
+    }
 
 
 def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -3,8 +3,8 @@
     config.yaml      the resolved config, plain
     run.yaml         version, git commit, command line, status, step
     metrics.csv      what training logged
-    metrics.json     what evaluation measured
-    checkpoints/     last.ckpt, best.ckpt
+    metrics.json     what evaluation measured; metrics.png, where it was of several checkpoints
+    checkpoints/     last.ckpt, best.ckpt, and step_0001000.ckpt ... where training keeps them
     samples/         grids from training, and what ``genlab sample`` made
 
 Every path is relative to the folder, so a run that was moved still opens. Every file is written under a temporary name
@@ -120,13 +120,17 @@ class Run:
             ConfigError: a run never has one of this name.
             GenlabError: there is none yet.
         """
-        for candidate in [name, "last"] if name == "best" else [name]:
+        name = str(name)
+        for candidate in [name, "last"] if name == "best" else [stem(int(name)) if name.isdigit() else name]:
             path = self.checkpoints / f"{candidate}.ckpt"
             if path.is_file():
                 return path
         if name not in ("best", "last"):
             there = [path.stem for path in sorted(self.checkpoints.glob("*.ckpt"))]
-            raise ConfigError("ckpt", name, "no such checkpoint; write best, last, or a file", nearest(name, there))
+            steps = [str(int(kept.removeprefix("step_"))) for kept in there if kept.startswith("step_")]
+            kept = f"a step ({', '.join(steps)})" if steps else "a step that trainer.keep_every kept"
+            reason = f"no such checkpoint; write best, last, {kept}, or a file"
+            raise ConfigError("ckpt", name, reason, nearest(name, [*steps, *there]))
         raise GenlabError(f"run={self.path}: it has no checkpoint '{name}' yet")
 
     def all_checkpoints(self) -> list[Path]:
@@ -135,7 +139,7 @@ class Run:
         Raises:
             GenlabError: there is none yet.
         """
-        files = sorted(self.checkpoints.glob("*.ckpt"), key=lambda path: (path.stem in ("best", "last"), path.stem))
+        files = sorted(self.checkpoints.glob("*.ckpt"), key=lambda path: kept_order(path.stem))
         if not files:
             raise GenlabError(f"run={self.path}: it has no checkpoint yet")
         return files
@@ -214,6 +218,16 @@ def no_run(path: str | Path) -> ConfigError:
     beside = [entry.name for entry in there if entry.is_dir() and entry.name != Path(path).name]
     near = nearest(Path(path).name, beside)
     return ConfigError("run", path, reason, str(parent / near) if near else "", "command line")
+
+
+def stem(step: int) -> str:
+    """Name of what is kept of a step: ``step_0001000``, so that names sort as steps do."""
+    return f"step_{step:07d}"
+
+
+def kept_order(checkpoint: str) -> tuple[bool, int, str]:
+    """For sorting names of checkpoints: steps as they follow, best and last after."""
+    return checkpoint in ("best", "last"), len(checkpoint), checkpoint
 
 
 def option(config: Mapping[str, Any], key: str) -> Any:

@@ -46,7 +46,7 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     numbers = folder / ("samples.npz" if task == "grid" else f"{task}.npz")
     try:
         if made.draw is None:
-            save_picture(made.x, loaded.spec, picture, made.columns)
+            save_picture(made.x, loaded.spec, picture, made.columns, groups=made.groups)
         else:
             made.draw(picture)
         with atomic(numbers) as partial, open(partial, "wb") as file:

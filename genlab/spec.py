@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ class Spec:
     def dimensions(self) -> int:
         """Number D of dimensions of one example, colour channels included: the D of bits/dim."""
         return math.prod(self.shape)
+
+    def packed(self, pack: int) -> Spec:
+        """Of ``pack`` examples joined along their first axis, channels or features."""
+        return replace(self, shape=(pack * self.shape[0], *self.shape[1:]))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers, for checkpoints."""

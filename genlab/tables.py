@@ -14,7 +14,9 @@ from genlab.metrics.base import Figure
 
 FORMATS = ("rich", "csv", "markdown", "latex", "html")
 NOTHING = "-"
-WIDE = 8  # figures that a terminal shows side by side
+HUGE = 1e12  # figures from here on are written with an exponent
+MARKS = "= exact; <= and >= a bound on the true figure; ~ a stochastic estimate; no mark: a score"
+WIDE = 8  # figures that a terminal or a page shows side by side
 
 
 class Table(NamedTuple):
@@ -39,30 +41,80 @@ class Table(NamedTuple):
             for texts, found in self.rows
         ]
 
+    def filled(self) -> Table:
+        """Without columns of text in which no row has one."""
+        kept = [at for at in range(len(self.texts)) if not self.rows or any(texts[at] for texts, _ in self.rows)]
+        rows = [([texts[at] for at in kept], found) for texts, found in self.rows]
+        return self._replace(texts=[self.texts[at] for at in kept], rows=rows)
+
+    def parts(self, text: str) -> dict[str, Table]:
+        """A table for each value of a column of text, without the figures that none of its rows has."""
+        at = list(self.texts).index(text)
+        parts = {}
+        for value in dict.fromkeys(texts[at] for texts, _ in self.rows):
+            rows = [(texts, found) for texts, found in self.rows if texts[at] == value]
+            figures = [title for title in self.figures if any(title in found for _, found in rows)]
+            parts[value] = self._replace(figures=figures, rows=rows)
+        return parts
+
+    def fitted(self) -> tuple[list[str], list[list[str]], int]:
+        """Titles, rows, and how many columns from the left are text: turned over, so that each figure has a line of
+        its own, where there are more of them than fit side by side."""
+        titles, rows = [*self.texts, *self.figures], self.cells()
+        if len(self.figures) <= WIDE:
+            return titles, rows, len(self.texts)
+        titles, *rows = [list(line) for line in zip(titles, *rows, strict=True)]
+        return titles, rows, 1
+
 
 def written(figure: Figure) -> str:
-    """``<= 1.912 ± 0.013``: decimals as many as the error's two leading digits, or three."""
+    """``<= 1.912 ± 0.013``: decimals as many as the error's two leading digits; without one three, of five digits."""
     spread = figure.stderr
-    decimals = 3 if not spread else min(6, max(0, 1 - math.floor(math.log10(spread))))
+    if abs(figure.value) >= HUGE:
+        return f"{figure.mark} {figure.value:.3e}".lstrip()
+    digits = max(1, math.floor(math.log10(abs(figure.value)))) if math.isfinite(figure.value) and figure.value else 1
+    decimals = max(0, 4 - digits) if not spread else min(6, max(0, 1 - math.floor(math.log10(spread))))
     value = f"{figure.value:.{decimals}f}" + ("" if spread is None else f" ± {spread:.{decimals}f}")
     return f"{figure.mark} {value}".lstrip()
 
 
+VARYING = ("checkpoint", "step")
+"""Entries of a protocol that are named together where figures differ in them alone."""
+
+
 def caption(figures: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
-    """Protocols in words, one line for each, after the figures and the models that share it.
+    """Protocols in words: first what all figures have in common, then a line for each group of figures and models that
+    share the rest, with all their checkpoints and steps.
 
     Args:
         figures: title of the figure, name of the model, protocol.
     """
-    sharing: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+    lines: dict[str, dict[str, dict[str, None]]] = {}
     for title, model, protocol in figures:
-        titles, models = sharing.setdefault(json.dumps(protocol), ({}, {}))
-        titles[title], models[model] = None, None
-    return [
-        f"{', '.join(titles)} of {', '.join(models)}: "
-        + ", ".join(f"{key} {value}" for key, value in json.loads(protocol).items())
-        for protocol, (titles, models) in sharing.items()
-    ]
+        rest = json.dumps({key: value for key, value in protocol.items() if key not in VARYING})
+        line = lines.setdefault(rest, {"titles": {}, "models": {}})
+        line["titles"][title] = line["models"][model] = None
+        for key in VARYING:
+            if key in protocol:
+                line.setdefault(key, {})[str(protocol[key])] = None
+    entries = []
+    for rest, line in lines.items():
+        varying = {key: ", ".join(line[key]) for key in VARYING if key in line}
+        entries.append((line, {key: str(value) for key, value in json.loads(rest).items()} | varying))
+    shared = set.intersection(*(set(protocol.items()) for _, protocol in entries)) if len(entries) > 1 else set()
+    told = []
+    if shared:
+        told.append("all figures: " + in_words({key: v for key, v in entries[0][1].items() if (key, v) in shared}))
+    for line, protocol in entries:
+        own = {key: value for key, value in protocol.items() if (key, value) not in shared}
+        about = f"{', '.join(line['titles'])} of {', '.join(line['models'])}"
+        told.append(f"{about}: {in_words(own)}" if own else about)
+    return told
+
+
+def in_words(protocol: Mapping[str, Any]) -> str:
+    """``n 360, k 500``."""
+    return ", ".join(f"{key} {value}" for key, value in protocol.items())
 
 
 def show(table: Table, format: str = "rich") -> None:
@@ -83,10 +135,7 @@ def _rich(table: Table) -> None:
     from rich.text import Text
 
     console = Console() if sys.stdout.isatty() else Console(width=1000)  # never cut in a pipe
-    titles, rows, left = [*table.texts, *table.figures], table.cells(), len(table.texts)
-    if len(table.figures) > WIDE:  # more figures than fit side by side: each on a line of its own
-        titles, *rows = [list(line) for line in zip(titles, *rows, strict=True)]
-        left = 1
+    titles, rows, left = table.fitted()
     drawn = Rich()
     for number, title in enumerate(titles):
         drawn.add_column(Text(title), justify="left" if number < left else "right", overflow="fold")

@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import shlex
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -59,6 +60,10 @@ def main(folder: str | Path) -> int:
         except NotFiniteError as error:
             note(run, status="failed", error=str(error))
             raise NotFiniteError(f"{error}; training stopped; {resumable(last)}") from None
+        except CheckpointError as error:
+            note(run, status="failed", error=str(error))
+            told = f"{error}; {resumable(last)}; make room, then: genlab train run={shown(run)}"
+            raise CheckpointError(told) from None
         except RuntimeError as error:
             note(run, status="failed", error=" ".join(str(error).split())[:200])
             if "state_dict" not in str(error):
@@ -102,7 +107,7 @@ def step_of(run: Run, last: Path) -> int:
     except CheckpointError as error:
         file, best = shlex.quote(os.path.relpath(last)), last.with_name("best.ckpt")
         alone = f" (weights alone: for sample, eval, and init_from={shown(run)} of a new run)" if best.is_file() else ""
-        again = f"to start over: rm {file} && genlab train run={shlex.quote(shown(run))}"
+        again = f"to start over: rm {file} && genlab train run={shown(run)}"
         raise CheckpointError(f"{error}{alone}; {again}") from None
 
 
@@ -132,6 +137,9 @@ def assemble(run: Run) -> Training:
     data.prepare()
     train, held_out = split(data, config, "train"), split(data, config, "val")
     steps = settings.steps(len(train.x))
+    if settings.batch_size > len(train.x) and rank() == 0:
+        told = f"more than the {len(train.x)} training examples, so a batch holds some of them more than once"
+        print(f"trainer.batch_size={settings.batch_size}: {told}", file=sys.stderr)
     module = build_module(config, data.spec, settings, steps)
     if config.get("init_from") and not (run.checkpoints / "last.ckpt").is_file():
         initialise(module.model, Path(config["init_from"]))
@@ -154,7 +162,7 @@ def assemble(run: Run) -> Training:
     dimensions = data.spec.dimensions if data.spec.levels else None
     validate = Validate(held_out, every, settings.patience, log, dimensions)
     pictures = Pictures(run, settings.sample_every or max(1, steps // 20), picture)
-    keep = Keep(run, settings.checkpoint_every, validate)
+    keep = Keep(run, settings.checkpoint_every, validate, settings.keep_every)
     trainer = Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
@@ -253,7 +261,7 @@ def finish(run: Run, training: Training) -> int:
         return 130
     with module.averaged() as model:
         training.picture(model, run.samples / "final.png")
-    run.note(status="done", step=step, best=validated.best, best_step=validated.best_step)
+    run.note(status="done", step=step, best=validated.best, best_step=validated.best_step, error=None)
     say(f"done, {step} steps: {shown(run)}/samples/final.png")
     say(f"genlab sample run={shown(run)}    genlab eval run={shown(run)}")
     return 0
@@ -307,7 +315,7 @@ def note(run: Run, **entries: Any) -> None:
 def shown(run: Run) -> str:
     """The run's folder as a user would type it from here."""
     path = os.path.relpath(run.path)
-    return str(run.path) if path.startswith("..") else path
+    return shlex.quote(str(run.path) if path.startswith("..") else path)
 
 
 def say(line: str) -> None:

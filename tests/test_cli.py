@@ -13,7 +13,7 @@ import yaml
 from genlab import cli, config
 from genlab.cli import options, resume
 from genlab.errors import ConfigError, ConfigErrors, GenlabError
-from genlab.run import Run
+from genlab.run import Run, alone
 
 ROOT = Path(__file__).parent.parent
 
@@ -440,7 +440,8 @@ def test_a_sweep_trains_each_job_and_tells_of_failures_at_the_end(tmp_path):
         assert Run(tmp_path / "sweep" / name).config["data"]["_target_"].lower().endswith(name.split("__")[0][5:])
     last = done.stderr[done.stderr.index("error: ") :]
     assert last.startswith("error: 2 jobs") and last.count("out of luck") == 2
-    assert done.stderr.count("failed: out of luck\n") == 2 and done.stdout == "genlab report sweep\n"
+    assert done.stderr.count("failed: out of luck\n") == 2
+    assert done.stdout == "genlab eval run=sweep    genlab report sweep\n"
     assert "Error executing job" not in done.stderr and "Traceback" not in done.stderr
 
 
@@ -516,3 +517,34 @@ def test_train_goes_from_a_command_line_to_a_trained_folder(tmp_path):
     run = Run(tmp_path / "run")
     assert run.info["status"] == "done" and run.info["step"] == 2
     assert "genlab sample run=run" in done.stdout
+
+
+NARROW = ["model.generator.width=8", "model.discriminator.width=8", "trainer.accelerator=cpu", "logger=none"]
+
+
+def test_a_job_ends_with_the_sweep_that_started_it(tmp_path):
+    """Even one that is killed outright: what it trained is saved, and the same sweep goes on with it."""
+    words = ["-m", "model=gan", "data=moons", "seed=0", "trainer.max_steps=100000", "hydra.sweep.dir=sweep", *NARROW]
+    command = [sys.executable, "-m", "genlab", "train", *words]
+    quiet, variables = subprocess.DEVNULL, os.environ | {"PYTHONPATH": str(ROOT)}
+    sweep = subprocess.Popen(command, cwd=tmp_path, env=variables, stdout=quiet, stderr=quiet)
+    deadline = time.monotonic() + 100
+    while not list(tmp_path.glob("sweep/*/checkpoints/last.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    sweep.kill()
+    sweep.wait()
+    (folder,) = tmp_path.glob("sweep/*/")
+    while Run(folder).info.get("status") == "training" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert Run(folder).info["status"] == "interrupted" and Run(folder).info["step"] >= 100
+
+
+def test_a_sweep_leaves_alone_what_another_process_trains(tmp_path):
+    words = ["-m", "model=gan", "data=moons", "seed=0", "trainer.max_steps=2", "hydra.sweep.dir=sweep", *NARROW]
+    assert genlab("train", *words, cwd=tmp_path).returncode == 0
+    (folder,) = tmp_path.glob("sweep/*/")
+    before = (folder / "run.yaml").read_text()
+    with alone(Run(folder)):
+        done = genlab("train", *words, cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.count("another process is training it") >= 1
+    assert (folder / "run.yaml").read_text() == before

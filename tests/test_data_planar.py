@@ -5,13 +5,16 @@ import math
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from genlab.data import planar
 from genlab.data.mixtures import Grid, Ring
 from genlab.data.planar import Checkerboard, Moons
+from genlab.data.two_lines import TwoLines
 from genlab.errors import ConfigError
+from genlab.presets import conf_folder
 
-SETS = [Moons, Ring, Grid, Checkerboard, planar.Spirals, planar.SwissRoll, planar.Pinwheel]
+SETS = [Moons, Ring, Grid, Checkerboard, planar.Spirals, planar.SwissRoll, planar.Pinwheel, TwoLines]
 
 
 @pytest.mark.parametrize("cls", SETS, ids=lambda cls: cls.name)
@@ -38,6 +41,24 @@ def test_moons_have_the_density_of_scikit_learn():
         one, other = ours.x[ours.y == k].double(), torch.from_numpy(theirs[labels == k])
         assert torch.allclose(one.mean(0), other.mean(0), atol=0.03)
         assert torch.allclose(one.T.cov(), other.T.cov(), atol=0.02)
+
+
+def test_two_lines_have_the_entropy_that_they_say():
+    """-E[log p] for p = (1/2) sum over k of N(a; theta k, noise^2) on 0 <= u <= 1."""
+    data = TwoLines(theta=0.5, noise=0.02, test=4000)
+    a = data.split("test").x[:, 0].double()
+    one = torch.distributions.Normal(0, 0.02)
+    log_p = torch.logaddexp(one.log_prob(a), one.log_prob(a - 0.5)) - math.log(2)
+    assert -log_p.mean().item() == pytest.approx(data.entropy, abs=4 * log_p.std().item() / math.sqrt(len(a)))
+    assert TwoLines(noise=0.0).entropy is None and TwoLines(theta=0.01).entropy is None
+
+
+@pytest.mark.parametrize("variant, between", [("ring_unrolled", 2.0), ("ring_wgan_gp", 2 / 1.414)])
+def test_variants_of_the_ring_keep_their_proportions(variant, between):
+    node = yaml.safe_load((conf_folder() / "data" / f"{variant}.yaml").read_text())
+    data = Ring(**{key: value for key, value in node.items() if key != "_target_"})
+    assert data.centres.norm(dim=1).tolist() == pytest.approx([between] * 8, rel=1e-4)
+    assert data.std == pytest.approx(between / 100, rel=1e-4)
 
 
 @pytest.mark.parametrize("noise, entropy", [(0.05, 0.289), (0.1, 1.007)])

@@ -1,31 +1,52 @@
 """Evaluation of run folders, and the report on them."""
 
 import csv
+import importlib
 import io
 import json
 import math
+import os
+import pathlib
+import pickle
+import resource
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 from runs import DIGITS, FLOW, GAN, MOONS, make_run
+from safetensors.torch import load_file, save_file
 
 from genlab import checkpoint, config, evaluate, report, tables
 from genlab.build import build
+from genlab.data.base import Examples
 from genlab.errors import ConfigError, DataError, GenlabError
+from genlab.evaluation import results
+from genlab.evaluation.measure import content, seen
 from genlab.evaluation.subject import of_files
+from genlab.extractors.base import WEIGHTS, Shared
 from genlab.extractors.digits import Digits
+from genlab.extractors.module import Module
 from genlab.metrics.base import Figure
+from genlab.presets import conf_folder
 from genlab.run import Run
+from genlab.spec import Spec
+
+
+def compose(*words):
+    """Options of ``genlab eval``."""
+    return config.compose("eval", list(words)).config
 
 
 def measured(capsys, *words):
     """Rows of ``genlab eval``."""
-    options = config.compose("eval", [*words, "n=70"]).config
-    code = evaluate.main(options, True)
+    code = evaluate.main(compose(*words, "n=70"), True)
     return code, json.loads(capsys.readouterr().out)
 
 
@@ -85,6 +106,29 @@ def test_what_is_done_is_not_done_again_unless_forced(tmp_path, capsys, monkeypa
     assert row["step"] == 8
 
 
+def test_all_checkpoints_are_a_row_each_and_a_curve(tmp_path, capsys, monkeypatch):
+    run = make_run(tmp_path / "run", GAN)
+    state = checkpoint.read(run.checkpoint("last"))
+    for step in (2, 4):
+        state["genlab"]["step"] = step
+        checkpoint.write(run.checkpoints / f"step_{step:07d}.ckpt", state)
+    words = [f"run={run.path}", "ckpt=all", "metrics=fid_digits"]
+    _, rows = measured(capsys, *words)
+    assert [row["step"] for row in rows] == [2, 4, 7]
+    curve = run.path / "metrics.png"
+    with Image.open(curve) as picture:
+        assert picture.width > 300
+    before = curve.stat().st_mtime_ns
+    with monkeypatch.context() as patch:
+        patch.setattr("genlab.evaluation.assess.assess", None)
+        assert measured(capsys, *words) == (0, rows) and curve.stat().st_mtime_ns == before
+        curve.unlink()
+        measured(capsys, *words)
+        assert curve.is_file()
+        _, (row,) = measured(capsys, f"run={run.path}", "ckpt=4", "metrics=fid_digits")
+    assert row["step"] == 4
+
+
 def test_an_evaluation_that_is_done_loads_no_torch(tmp_path, capsys):
     run = make_run(tmp_path / "run")
     script = "import sys; from genlab.cli import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
@@ -106,6 +150,65 @@ def test_an_interrupted_evaluation_leaves_the_earlier_figures(tmp_path, capsys, 
     with pytest.raises(KeyboardInterrupt):
         measured(capsys, f"run={run.path}", "metrics=bpd", "k=3")
     assert (run.path / "metrics.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("where", ["genlab.metrics.likelihood.Likelihood.compute", "pathlib.Path.replace"])
+def test_a_kill_in_the_middle_leaves_the_earlier_figures(tmp_path, capsys, where):
+    """While it measures, and when the new file is there but not yet under its name."""
+    run = make_run(tmp_path / "run")
+    measured(capsys, f"run={run.path}", "metrics=bpd", "k=2")
+    before = (run.path / "metrics.json").read_bytes()
+    child = os.fork()
+    if not child:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(where, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+            evaluate.main(compose(f"run={run.path}", "metrics=bpd", "k=3", "real=none"), True)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert (run.path / "metrics.json").read_bytes() == before
+    measured(capsys, f"run={run.path}", "metrics=bpd", "k=3")
+    assert {entry["protocol"]["k"] for entry in run.metrics["figures"]} == {2, 3}
+
+
+def test_evaluations_of_one_run_at_once_keep_the_figures_of_all(tmp_path):
+    run = make_run(tmp_path / "run")
+
+    def keep(number):
+        figures = {name: bpd(number, k=number)[1] for name in ("bpd", "nats")}
+        results.keep(Run(run.path), str(number), results.Row("run", "vae", "digits", 7, figures))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(keep, range(15)))
+    assert sorted(entry["value"] for entry in run.metrics["figures"]) == sorted([*range(15)] * 2)
+    assert set(run.metrics["done"]) == {str(number) for number in range(15)}
+
+
+def test_other_controls_do_not_repeat_what_is_done(tmp_path, capsys, monkeypatch):
+    run = make_run(tmp_path / "run")
+    words = [f"run={run.path}", "metrics=fid"]
+    _, (alone,) = measured(capsys, *words, "real=none")
+    monkeypatch.setattr("genlab.evaluation.assess.load", None)  # of the model
+    _, (row, train) = measured(capsys, *words, "real=train")
+    _, (_, test) = measured(capsys, *words, "real=test")
+    assert row == alone and (train["run"], test["run"]) == ("real train", "real test")
+    monkeypatch.setattr("genlab.evaluation.assess.assess", None)
+    assert measured(capsys, *words, "real='train,test'") == (0, [row, train, test])
+
+
+def test_code_and_pictures_of_the_users_own_are_part_of_what_is_done(tmp_path):
+    run = make_run(tmp_path / "run")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "own_code.py").write_text("a = 1\n")
+    (tmp_path / "own_pictures").mkdir()
+    data = {"_target_": "genlab.data.folder.Folder", "path": str(tmp_path / "own_pictures")}
+    options = compose(f"run={run.path}", f"plugins=[{tmp_path / 'mine'}]") | {"data": data}
+    keys = [results.digest(run, run.checkpoint("last"), options) for _ in range(2)]
+    (tmp_path / "mine" / "own_code.py").write_text("a = 2\n")
+    keys.append(results.digest(run, run.checkpoint("last"), options))
+    (tmp_path / "own_pictures" / "a.png").write_bytes(b"x")
+    keys.append(results.digest(run, run.checkpoint("last"), options))
+    keys.append(results.digest(run, run.checkpoint("last"), options | {"real": "test", "device": "cpu", "force": True}))
+    assert keys[0] == keys[1] and len(set(keys[1:4])) == 3 and keys[3] == keys[4]
 
 
 def test_real_examples_are_the_control(tmp_path, capsys):
@@ -132,40 +235,139 @@ def test_samples_from_elsewhere_are_scored(tmp_path, capsys):
     assert rows[1]["metrics"]["fid_digits"]["value"] == row["metrics"]["fid_digits"]["value"]
 
 
+OF_DIGITS = np.zeros((3, 1, 8, 8), np.uint8)
+
+
+class Touches:
+    """What pickle makes of it is a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return pathlib.Path.touch, (pathlib.Path(self.path),)
+
+
 @pytest.mark.parametrize(
-    "name, content, said",
+    "content, said",
     [
-        ("a.npz", {"samples": np.zeros((3, 1, 9, 9), np.uint8)}, "examples of shape"),
-        ("a.npz", {"samples": np.zeros((3, 1, 8, 8), np.float32)}, "float32"),
-        ("a.npz", {"samples": np.full((3, 1, 8, 8), 17, np.uint8)}, "up to 17"),
-        ("a.npz", {"other": np.zeros(3)}, "an array 'samples'"),
-        ("a.npz", b"PK\x03\x04 cut short", "cannot be read"),
-        ("a", None, "no such folder or file"),
+        ({"samples": np.zeros((3, 1, 9, 9), np.uint8)}, r"of shape \(3, 1, 9, 9\), .* \(N, 1, 8, 8\)"),
+        ({"samples": np.zeros((3, 3, 8, 8), np.uint8)}, "of shape"),
+        ({"samples": np.uint8(3)}, "of shape"),
+        ({"samples": np.zeros((3, 1, 8, 8), np.float32)}, "float32, .*; round them to uint8"),
+        ({"samples": np.full((3, 1, 8, 8), np.nan)}, "example 0 of 'samples' holds NaN"),
+        ({"samples": np.full((3, 1, 8, 8), 17, np.uint8)}, "from 17 up to 17"),
+        ({"samples": np.full((3, 1, 8, 8), -1)}, "from -1 up to -1"),
+        ({"samples": np.zeros((3, 1, 8, 8), bool)}, "of type bool"),
+        ({"samples": np.full((3, 1, 8, 8), "x")}, "of type <U1"),
+        ({"samples": OF_DIGITS[:0]}, "holds no example"),
+        ({"other": np.zeros(3)}, "an array 'samples' is needed; it holds other"),
+        ({"samples": OF_DIGITS, "labels": np.arange(2)}, r"'labels' of shape \(2,\)"),
+        ({"samples": OF_DIGITS, "labels": np.array([1, 2, 10])}, "up to 10, and 3 whole numbers from 0 to 9"),
+        ({"samples": OF_DIGITS, "labels": np.array(["a", "b", "c"])}, "'labels' of shape"),
+        ({"samples": OF_DIGITS, "labels": np.zeros((3, 2))}, "'labels' of shape"),
+        (b"PK\x03\x04 cut short", "cannot be read: damaged"),
+        (b"", "cannot be read"),
+        (b"plain text", "cannot be read: no .npz"),
+        (None, "no such folder or file"),
     ],
 )
-def test_samples_that_cannot_be_scored_are_one_line(tmp_path, capsys, name, content, said):
+def test_samples_that_cannot_be_scored_are_one_line(tmp_path, capsys, content, said):
     if isinstance(content, dict):
-        np.savez(tmp_path / name, **content)
+        np.savez(tmp_path / "a.npz", **content)
     elif content is not None:
-        (tmp_path / name).write_bytes(content)
+        (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(GenlabError, match=said) as error:
-        measured(capsys, f"samples={tmp_path / name}", "data=digits")
-    assert "\n" not in str(error.value)
+        measured(capsys, f"samples={tmp_path / 'a.npz'}", "data=digits")
+    assert "\n" not in str(error.value) and str(error.value).startswith(f"samples={tmp_path / 'a.npz'}: ")
 
 
-def test_a_folder_of_images_is_scored(tmp_path, capsys):
-    (tmp_path / "mnist").mkdir()
-    spec = build({"_target_": "genlab.data.mnist.MNIST"}).spec
+def test_nothing_in_a_file_of_samples_is_run(tmp_path, capsys):
+    touches = Touches(str(tmp_path / "run"))
+    np.savez(tmp_path / "a.npz", samples=np.array([touches], dtype=object))
+    np.savez(tmp_path / "b.npz", samples=OF_DIGITS, labels=np.array([touches], dtype=object))
+    (tmp_path / "c.npz").write_bytes(pickle.dumps(touches))
+    np.save(tmp_path / "d.npy", OF_DIGITS)
+    for name, said in (("a.npz", "none was run"), ("b.npz", "none was run"), ("c.npz", "run"), ("d.npy", "np.savez")):
+        with pytest.raises(DataError, match=said):
+            measured(capsys, f"samples={tmp_path / name}", "data=digits")
+    assert not (tmp_path / "run").exists()
+
+
+def test_integers_of_any_type_are_levels(tmp_path):
+    spec, x = build(DIGITS).spec, build(DIGITS).split("train").x.numpy()[:5]
+    np.savez(tmp_path / "a.npz", samples=x, labels=np.arange(5))
+    np.savez(tmp_path / "b.npz", samples=x.astype(np.int64))
+    a, b = (of_files(str(tmp_path / name), spec, 5) for name in ("a.npz", "b.npz"))
+    assert a.drawn == b.drawn
+    (batch,), (bare,) = (list(one.generated("cpu")) for one in (a, b))
+    assert batch["x"].dtype == torch.uint8 and batch["y"].tolist() == [0, 1, 2, 3, 4] and "y" not in bare
+
+
+def test_a_folder_of_images_is_scored(tmp_path):
+    spec = Spec("image", (1, 28, 28), 256)
     for number, image in enumerate(np.random.default_rng(0).integers(0, 256, (5, 28, 28), np.uint8)):
         Image.fromarray(image).save(tmp_path / f"{number}.png")
     assert of_files(str(tmp_path), spec, 2).n == 5
+    whole = (tmp_path / "0.png").read_bytes()
+    for broken in (whole[:300], b"not an image", b""):
+        (tmp_path / "6.png").write_bytes(broken)
+        with pytest.raises(DataError, match=r"^samples=.*: 6\.png: not a readable image: ") as error:
+            of_files(str(tmp_path), spec, 2)
+        assert "\n" not in str(error.value)
     Image.new("L", (30, 28)).save(tmp_path / "6.png")
     with pytest.raises(DataError, match=r"6\.png: 30 x 28 pixels"):
         of_files(str(tmp_path), spec, 2)
     for name in ("6.png", "7.png"):
         (tmp_path / name).write_text("no image")
-    with pytest.raises(DataError, match=r"^2 images cannot be read: .*6\.png \(of no known format\), .*7\.png$"):
+    with pytest.raises(
+        DataError, match=r"^samples=.*: 2 images cannot be read: 6\.png \(of no known format\), 7\.png$"
+    ):
         of_files(str(tmp_path), spec, 2)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no image"):
+        of_files(str(tmp_path / "empty"), spec, 2)
+    with pytest.raises(DataError, match=r"give an \.npz"):
+        of_files(str(tmp_path), build(DIGITS).spec, 2)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 6])
+def test_of_few_samples_there_are_the_figures_that_are_defined(tmp_path, capsys, n):
+    """The least that each takes: two for a covariance or a pair, six for the fifth neighbour."""
+    x = build(DIGITS | {"limit": 200}).split("train").x.numpy()
+    np.savez(tmp_path / "few.npz", samples=x[:n])
+    assert evaluate.main(compose(f"samples={tmp_path / 'few.npz'}", "data=digits", "real=none"), True) == 0
+    printed = capsys.readouterr()
+    (row,) = json.loads(printed.out)
+    lacking = {1: {"fid", "kid", "mmd2", "support", "recall_3"}, 2: {"recall_3"}, 5: {"recall_3"}, 6: set()}[n]
+    for figure in ("fid", "kid", "mmd2", "support", "recall_3", "is", "mode_score", "memorised"):
+        assert (f"{figure}_digits" in row["metrics"]) == (figure not in lacking)
+    assert all(math.isfinite(figure["value"]) for figure in row["metrics"].values())
+    assert f"n = {n} is few" in printed.err and ("no fid_digits: " in printed.err) == (n < 2)
+    assert (f"{n} examples for 64 features" in printed.err) == (n > 1)
+    assert all(line.startswith("few.npz: ") for line in printed.err.splitlines())
+
+
+@pytest.mark.parametrize("points", [1, 2, 5, 6])
+def test_of_few_points_there_are_the_figures_that_are_defined(tmp_path, capsys, points):
+    np.savez(tmp_path / "few.npz", samples=np.random.default_rng(0).normal(size=(points, 2)))
+    words = [f"samples={tmp_path / 'few.npz'}", "data=ring", "++data.train=500", "++data.test=300", "real=none"]
+    assert evaluate.main(compose(*words), True) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert {"modes", "high_quality", "memorised_raw"} <= set(row["metrics"])
+    assert ("wasserstein_1" in row["metrics"]) == ("fid_raw" in row["metrics"]) == (points > 1)
+    assert ("recall_3_raw" in row["metrics"]) == (points > 5)
+    assert all(math.isfinite(figure["value"]) for figure in row["metrics"].values())
+
+
+def test_samples_that_are_all_one_are_told_with_their_figures(tmp_path, capsys):
+    np.savez(tmp_path / "one.npz", samples=np.full((150, 1, 8, 8), 7, np.uint8))
+    assert evaluate.main(compose(f"samples={tmp_path / 'one.npz'}", "data=digits", "real=none"), True) == 0
+    printed = capsys.readouterr()
+    (row,) = json.loads(printed.out)
+    assert "one.npz: all 150 samples are equal" in printed.err and len(row["metrics"]) > 15
+    assert row["metrics"]["is_digits"]["value"] == pytest.approx(1) and row["metrics"]["support_digits"]["value"] == 1
+    assert all(math.isfinite(figure["value"]) for figure in row["metrics"].values())
 
 
 def test_features_of_real_examples_are_kept(tmp_path, capsys, monkeypatch):
@@ -179,6 +381,74 @@ def test_features_of_real_examples_are_kept(tmp_path, capsys, monkeypatch):
     kept.write_bytes(kept.read_bytes()[:200])
     assert measured(capsys, *words)[1] == first
     assert [path.name for path in (tmp_path / "root" / "cache").iterdir()] == [kept.name]
+
+
+def test_kept_features_are_of_these_examples_seen_in_this_way_and_no_others(tmp_path, monkeypatch):
+    """What is kept for one is never taken for another: of other levels, shape, type or value, weights, net or size."""
+    monkeypatch.setenv("GENLAB_DATA", str(tmp_path))
+    x = torch.randint(0, 2, (20, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    changed = x.clone()
+    changed[-1, 0, 0, 0] ^= 1
+    binary, many, wide = (
+        Spec("image", shape, levels) for shape, levels in (((1, 8, 8), 2), ((1, 8, 8), 17), ((1, 4, 16), 2))
+    )
+    state = load_file(WEIGHTS / "digits.safetensors")
+    save_file({**state, "embed.bias": state["embed.bias"] + 1}, tmp_path / "other.safetensors")
+
+    def flat(spec, size):
+        return Module(spec, torch.nn.Flatten(), size=size)
+
+    def digits(spec, weights=None):
+        return Digits(replace(spec, classes=tuple("0123456789")), weights)
+
+    other = str(tmp_path / "other.safetensors")
+    cases = [
+        (digits(binary), x, binary), (digits(many), x, many), (digits(wide), x.view(20, 1, 4, 16), wide),
+        (digits(binary), changed, binary), (digits(binary), x[:10], binary), (digits(binary, other), x, binary),
+        (flat(binary, None), x, binary), (flat(many, None), x, many), (flat(binary, 4), x, binary),
+        (flat(wide, None), x.view(20, 1, 4, 16), wide), (flat(wide, 4), x.view(20, 1, 4, 16), wide),
+    ]  # fmt: skip
+    for extractor, images, spec in [*cases, *cases]:
+        examples = Examples(images)
+        found = seen(Shared(extractor), examples, content(examples, spec), None, 7, torch.device("cpu"))
+        torch.testing.assert_close(found, torch.cat(extractor(images), 1), atol=1e-5, rtol=1e-5)
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == len(cases)
+
+
+def test_the_code_of_a_module_is_part_of_its_hash(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    hashes = []
+    for factor in (1, 2, 1):
+        forward = f"    def forward(self, x):\n        return {factor} * x.flatten(1)\n"
+        (tmp_path / "own_net.py").write_text(f"from torch import nn\nclass Net(nn.Module):\n{forward}")
+        sys.modules.pop("own_net", None)
+        importlib.invalidate_caches()
+        hashes.append(Module(Spec("image", (1, 8, 8), 17), importlib.import_module("own_net").Net()).hash)
+    assert hashes[0] == hashes[2] != hashes[1]
+
+
+def test_every_figure_has_its_whole_protocol_and_the_caption_says_it(tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    assert evaluate.main(compose(f"run={run.path}", "k=2", "n=70", "real=none")) == 0
+    caption = capsys.readouterr().out
+    entries = {entry["name"]: entry["protocol"] for entry in run.metrics["figures"]}
+    assert {"nats", "bpd", "fid_digits", "is_digits", "kid_digits", "support_digits", "latent_kl"} <= set(entries)
+    for name, protocol in entries.items():
+        assert {"data", "checkpoint", "step", "weights"} <= set(protocol)
+        assert all(f"{key} {value}" in caption for key, value in protocol.items())
+        if name.endswith("_digits"):
+            assert protocol["extractor"].startswith("digits:") and len(protocol["extractor"]) == len("digits:") + 12
+            assert {
+                "resize": "none",
+                "rounding": "to 17 levels",
+                "n generated": 70,
+                "seeds": "0-69",
+            }.items() <= protocol.items()
+        if "split" in protocol:
+            assert len(protocol["split hash"].split(", ")) == len(protocol["split"].split(", "))
+            assert {"n", "n real", "n train"} & set(protocol)
+    assert {"splits": 1, "split seed": 2020}.items() <= entries["is_digits"].items()
+    assert entries["bpd"]["seed"] == 0 and entries["fid_digits"]["n real"] == 40
 
 
 def test_only_the_figures_asked_for_are_there(tmp_path, capsys):
@@ -214,7 +484,7 @@ def test_what_does_not_apply_is_left_out_with_the_reason(tmp_path, capsys):
     assert "no nats, bpd, negative_elbo, ess: GAN is no Density or Bound" in printed.err
     marks = {name: figure["mark"] for name, figure in rows[1]["metrics"].items()}
     assert {"nats": "=", "integral": "~"}.items() <= marks.items() and "fid_digits" not in marks
-    assert "no is: extractor=raw has no classes" in printed.err
+    assert "no is, mode_score, mode_score_train, class_kl: extractor=raw has no classes" in printed.err
 
 
 def test_a_checkpoint_alone_will_do(tmp_path, capsys):
@@ -241,12 +511,132 @@ def test_wrong_names_are_told_with_the_right_ones(tmp_path, capsys):
 
 
 def test_one_run_that_fails_does_not_stop_the_others(tmp_path, capsys):
-    empty, good = make_run(tmp_path / "a"), make_run(tmp_path / "b", FLOW, MOONS)
-    (empty.checkpoints / "last.ckpt").unlink()
-    code, rows = measured(capsys, f"run={tmp_path}")
-    assert code == 1 and [row["run"] for row in rows] == [str(good.path)]
-    with pytest.raises(GenlabError, match="no checkpoint"):
-        measured(capsys, f"run={empty.path}")
+    """Without a checkpoint; with a damaged one, config or metrics.json; with weights that are NaN."""
+    for name in "abcdef":
+        make_run(tmp_path / name, FLOW, MOONS | {"train": 300})
+    (tmp_path / "a/checkpoints/last.ckpt").unlink()
+    whole = (tmp_path / "b/checkpoints/last.ckpt").read_bytes()
+    (tmp_path / "b/checkpoints/last.ckpt").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "c/config.yaml").write_text(": [")
+    (tmp_path / "d/metrics.json").write_text('{"figures": {}}')
+    state = checkpoint.read(tmp_path / "e/checkpoints/last.ckpt")
+    next(value for value in state["state_dict"].values() if value.is_floating_point()).fill_(math.nan)
+    checkpoint.write(tmp_path / "e/checkpoints/last.ckpt", state)
+    assert evaluate.main(compose(f"run={tmp_path}", "metrics=nats"), True) == 1
+    printed = capsys.readouterr()
+    assert [row["run"] for row in json.loads(printed.out)] == [str(tmp_path / "f")]
+    told = [line for line in printed.err.splitlines() if line.startswith("error: ")]
+    for name, said in zip("abcde", ("no checkpoint", "damaged", "not valid YAML", "delete it", "NaN"), strict=True):
+        (line,) = (line for line in told if f"{tmp_path / name}" in line)
+        assert said in line
+        with pytest.raises(GenlabError, match=said):
+            measured(capsys, f"run={tmp_path / name}", "metrics=nats")
+    assert len(told) == 5
+
+
+@pytest.mark.parametrize(
+    "when, error",
+    [("update", RuntimeError("at\nleast\none")), ("compute", GenlabError("no luck")), ("compute", MemoryError())],
+)
+def test_one_metric_that_fails_does_not_stop_the_others(tmp_path, capsys, monkeypatch, when, error):
+    def fail(*_, **__):
+        raise error
+
+    run = make_run(tmp_path / "run")
+    monkeypatch.setattr(f"genlab.metrics.frechet.FrechetDistance.{when}", fail)
+    assert evaluate.main(compose(f"run={run.path}", "metrics=[fid,is]", "n=70", "real=none"), True) == 0
+    printed = capsys.readouterr()
+    assert list(json.loads(printed.out)[0]["metrics"]) == ["is_digits"]
+    (line,) = (line for line in printed.err.splitlines() if "no fid_digits" in line)
+    assert line.startswith("run: no fid_digits: ") and " ".join(str(error).split()) in line
+    assert evaluate.main(compose(f"run={run.path}", "metrics=[fid,is]", "n=70", "real=none"), True) == 0
+    assert line in capsys.readouterr().err  # also of an evaluation that is remembered
+    assert evaluate.main(compose(f"run={run.path}", "metrics=fid", "n=70", "real=none"), True) == 1
+    assert "error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_not_finite_is_no_figure(tmp_path, capsys, monkeypatch, value):
+    run = make_run(tmp_path / "run")
+    found = {"is": Figure(value, stderr=1.0)}
+    monkeypatch.setattr("genlab.metrics.inception_score.InceptionScore.compute", lambda self: found)
+    assert evaluate.main(compose(f"run={run.path}", "metrics=[fid,is]", "n=70", "real=none"), True) == 0
+    printed = capsys.readouterr()
+    assert list(json.loads(printed.out)[0]["metrics"]) == ["fid_digits"] and "no is_digits: it is" in printed.err
+    assert "NaN" not in (run.path / "metrics.json").read_text()
+
+
+def test_damaged_weights_of_the_package_cost_only_the_figures_that_need_them(tmp_path, capsys, monkeypatch):
+    run = make_run(tmp_path / "run")
+    whole, sums = ((WEIGHTS / name).read_bytes() for name in ("digits.safetensors", "SHA256SUMS"))
+    monkeypatch.setattr("genlab.extractors.base.WEIGHTS", tmp_path)
+    (tmp_path / "SHA256SUMS").write_bytes(sums)
+    flipped = bytearray(whole)
+    flipped[-1000] ^= 1  # a digit of one weight: the file is well formed
+    for spoilt, said in ((whole[:1000], "damaged"), (flipped, "damaged, expected sha256:"), (None, "No such file")):
+        (tmp_path / "digits.safetensors").unlink(missing_ok=True)
+        if spoilt is not None:
+            (tmp_path / "digits.safetensors").write_bytes(spoilt)
+        words = [f"run={run.path}", "metrics=[bpd,fid]", "k=2", "n=70", "real=none", "force=true"]
+        assert evaluate.main(compose(*words), True) == 0
+        printed = capsys.readouterr()
+        assert list(json.loads(printed.out)[0]["metrics"]) == ["bpd"]
+        assert "no fid: " in printed.err and said in printed.err and "install genlab again" in printed.err
+        with pytest.raises(GenlabError, match=said) as error:
+            measured(capsys, f"run={run.path}", "extractor=digits", "metrics=fid", "force=true")
+        assert error.value.exit_code == 1
+
+
+def test_weights_that_are_not_where_the_user_says_are_a_mistake_of_the_command_line(capsys, tmp_path):
+    words = [f"run={make_run(tmp_path / 'run').path}", "extractor=digits", "metrics=fid"]
+    for place in (tmp_path / "none.safetensors", tmp_path):
+        with pytest.raises(ConfigError, match=rf"^extractor.weights={place}: "):
+            measured(capsys, *words, f"extractor.weights={place}")
+
+
+@pytest.fixture
+def full():
+    """A function after which the disk takes files of at most so many bytes: the kernel refuses more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_on_a_full_disk_figures_are_shown_and_earlier_ones_kept(tmp_path, capsys, full):
+    run = make_run(tmp_path / "run", data=DIGITS | {"root": str(tmp_path / "root")})
+    measured(capsys, f"run={run.path}", "metrics=bpd", "k=2")
+    before = (run.path / "metrics.json").read_bytes()
+    full(1000)
+    code = evaluate.main(compose(f"run={run.path}", "metrics=fid", "n=70", "real=none"), True)
+    full(resource.RLIM_INFINITY)
+    printed = capsys.readouterr()
+    assert code == 1 and "fid_digits" in json.loads(printed.out)[0]["metrics"]
+    assert f"error: {run.path}/metrics.json: not kept: " in printed.err
+    assert f"features are not kept: {tmp_path / 'root' / 'cache'}: " in printed.err
+    assert (run.path / "metrics.json").read_bytes() == before
+    left = [path.name for path in (*run.path.iterdir(), *(tmp_path / "root" / "cache").iterdir())]
+    assert not [name for name in left if name.endswith(".partial")]
+
+
+def test_a_run_whose_training_has_not_ended_is_told(tmp_path, capsys):
+    run = make_run(tmp_path / "run", FLOW, MOONS)
+    run.note(status="training")
+    assert evaluate.main(compose(f"run={run.path}", "metrics=nats"), True) == 0
+    assert "run: its training has not ended (training)" in capsys.readouterr().err
+
+
+def test_data_without_classes_lack_only_what_takes_them(tmp_path, capsys):
+    (tmp_path / "pictures").mkdir()
+    for number, image in enumerate(np.random.default_rng(0).integers(0, 256, (130, 28, 28), np.uint8)):
+        Image.fromarray(image).save(tmp_path / "pictures" / f"{number}.png")
+    data = ["data=folder", f"++data.path={tmp_path / 'pictures'}", "++data.grey=true", f"++data.root={tmp_path}"]
+    words = [f"samples={tmp_path / 'pictures'}", *data, "real=none"]
+    assert evaluate.main(compose(*words, "metrics=[fid,is,class_accuracy]", "extractor=mnist"), True) == 0
+    printed = capsys.readouterr()
+    assert set(json.loads(printed.out)[0]["metrics"]) == {"fid_mnist", "is_mnist"}
+    assert "no class_accuracy: the data have no classes" in printed.err
+    assert evaluate.main(compose(*words, "metrics=fid"), True) == 1
+    assert "no fid: no extractor is taken for such data unasked; extractor=cifar10, " in capsys.readouterr().err
 
 
 def test_a_metric_of_the_users_own_is_one_file_and_one_yaml(tmp_path, capsys, monkeypatch):
@@ -309,11 +699,67 @@ def test_a_report_averages_over_seeds(tmp_path):
     assert figure.value == pytest.approx(3) and figure.stderr == pytest.approx(math.sqrt(7))
 
 
-@pytest.mark.parametrize("other", [{"n": 20}, {"k": 6}, {"extractor": "x"}, {"checkpoint": "last"}, {"data": "y"}])
-def test_a_report_never_averages_unlike_protocols(tmp_path, other):
-    runs = [planted(tmp_path / "a", [bpd(1.0)], 0), planted(tmp_path / "b", [bpd(2.0, **other)], 1)]
+UNLIKE = {
+    "data": "y", "checkpoint": "last", "weights": "as trained", "n": 20, "n generated": 20, "n real": 20, "k": 6,
+    "extractor": "digits:0", "resize": "other", "rounding": "other", "splits": 5, "split seed": 1, "split": "val",
+    "split hash": "0", "seeds": "1-9", "seed": 1, "batch": 128,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", UNLIKE)
+def test_a_report_never_averages_unlike_protocols(tmp_path, key):
+    runs = [planted(tmp_path / "a", [bpd(1.0)], 0), planted(tmp_path / "b", [bpd(2.0, **{key: UNLIKE[key]})], 1)]
     values = sorted(figure.value for _, row in report.tabulate(runs).rows for figure in row.values())
     assert values == [1.0, 2.0]
+
+
+def test_steps_are_averaged_over_only_where_validation_chose_them(tmp_path):
+    """A seed's best step is a result; the last step is how long it was trained."""
+    best = [planted(tmp_path / f"a{i}", [bpd(i, step=i)], i) for i in (1, 2)]
+    last = [planted(tmp_path / f"b{i}", [bpd(i, step=i, checkpoint="last")], i, model="gan") for i in (1, 2)]
+    table = report.tabulate([*best, *last])
+    assert sorted(figure.value for _, row in table.rows for figure in row.values()) == [1.0, 1.5, 2.0]
+    assert any("step 1, 2" in line for line in table.caption)
+
+
+def test_a_report_refuses_to_average_what_was_measured_in_two_ways(tmp_path, capsys):
+    def cells_of(*words):
+        """Of two seeds, the first measured by the first words: how many runs each figure of the table is of."""
+        for run, one in zip(runs, words, strict=True):
+            if run is runs[0] and one == before[-1]:
+                continue
+            (run.path / "metrics.json").unlink(missing_ok=True)
+            measured(capsys, f"run={run.path}", "real=none", *one)
+        before.append(words[0])
+        shown = [figure for _, row in report.tabulate(runs).rows for figure in row.values()]
+        return sorted(figure.protocol.get("runs", 1) for figure in shown)
+
+    before, runs = [[]], [make_run(tmp_path / f"{seed}") for seed in (0, 1)]
+    (runs[1].path / "config.yaml").write_text((runs[0].path / "config.yaml").read_text().replace("seed: 0", "seed: 1"))
+    state = load_file(WEIGHTS / "digits.safetensors")
+    save_file({**state, "classify.bias": state["classify.bias"] + 1e-3}, tmp_path / "other.safetensors")
+    (tmp_path / "mine" / "metric").mkdir(parents=True)
+    preset = (conf_folder() / "metric" / "inception_score.yaml").read_text()
+    (tmp_path / "mine" / "metric" / "inception_score.yaml").write_text(
+        preset.replace("splits: 10", "splits: 10\nseed: 7")
+    )
+    fid, flat = ["metrics=fid"], ["metrics=fid", "extractor=module", "++extractor.net._target_=torch.nn.Flatten"]
+    assert cells_of(fid, fid) == [2]
+    assert cells_of(fid, [*fid, "split=val"]) == [1, 1]
+    assert cells_of(fid, [*fid, "data=digits", "++data.limit=30"]) == [1, 1]
+    assert cells_of(fid, [*fid, "extractor=digits", f"extractor.weights={tmp_path / 'other.safetensors'}"]) == [1, 1]
+    assert cells_of([*flat, "extractor.size=4"], [*flat, "extractor.size=2"]) == [1, 1]
+    assert cells_of(["metrics=bpd", "k=2"], ["metrics=bpd", "k=2", "seed=1"]) == [1, 1]
+    assert cells_of(["metrics=is"], ["metrics=is", f"config_dir=[{tmp_path / 'mine'}]"]) == [1, 1]
+    last = runs[1].checkpoints / "last.ckpt"
+    whole = checkpoint.read(last)
+    weights = {key.removeprefix("model."): value for key, value in whole["state_dict"].items()}
+    for changed in ({"genlab": whole["genlab"] | {"step": 8}}, {"average": weights}):
+        checkpoint.write(last, whole | changed)
+        assert cells_of(fid, fid) == [1, 1]
+    checkpoint.write(runs[1].checkpoints / "best.ckpt", whole)
+    checkpoint.write(last, whole)
+    assert cells_of(fid, fid) == [1, 1] and cells_of(fid, [*fid, "ckpt=last"]) == [2]
 
 
 @pytest.mark.parametrize("other, columns", [({"n": 20}, ["bpd", "bpd (b)"]), ({"k": 6}, ["bpd"])])
@@ -346,7 +792,8 @@ def test_every_format_keeps_marks_and_figures(tmp_path, capsys):
     planted(tmp_path / "a", [bpd(1.0)], model="vae_iwae")
     printed = {}
     for name in tables.FORMATS:
-        report.main({"run": str(tmp_path), "format": name, "metrics": "bpd", "out": str(tmp_path / "page.html")})
+        out = {"out": str(tmp_path / "page.html")} if name == "html" else {}
+        report.main({"run": str(tmp_path), "format": name, "metrics": "bpd", **out})
         printed[name] = capsys.readouterr()
     assert "<= 1.00 ± 0.10" in printed["rich"].out and "k 5" in printed["rich"].out
     assert r"vae\_iwae" in printed["latex"].out and r"$\le$ 1.00 $\pm$ 0.10 \\" in printed["latex"].out

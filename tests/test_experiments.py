@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from copy import deepcopy
 from functools import cache
 from itertools import product
 
@@ -35,6 +36,13 @@ def test_families_are_four_by_four():
     targets = {(model, config["model"]["_target_"]) for (model, _), config in chosen.items()}
     assert len(targets) == len(dict(targets)) == len({target for _, target in targets}) == 4
     assert chosen["realnvp", "celeba"]["model"]["maps"] == 32  # recipes come along
+
+
+def test_birthday_varies_the_width_of_the_discriminator_and_the_seed_alone():
+    configs = [deepcopy(job.config) for job in jobs("birthday")]
+    varied = [(config["model"]["discriminator"].pop("width"), config.pop("seed")) for config in configs]
+    assert sorted(varied) == list(product((8, 16, 32, 64, 128, 256), (0, 1, 2)))
+    assert all(config == configs[0] for config in configs)
 
 
 def test_what_is_typed_narrows_what_an_experiment_varies():

@@ -116,6 +116,7 @@ def test_unbiased_distances_of_one_distribution_are_zero_on_average(kind, names)
 def test_mmd_is_the_mean_over_pairs_under_kernels_of_the_median_distance(n, m, d):
     x, y = normal(n, d), normal(m, d, seed=1) * 1.5 + 0.3
     median = np.median(pdist(torch.cat([x, y]).double().numpy()))
+    of_real = np.median(pdist(y.double().numpy()))
 
     def square(bandwidth):
         kernel = [np.exp(-(cdist(a, b) ** 2) / (2 * bandwidth**2)) for a, b in ((x, x), (y, y), (x, y))]
@@ -124,8 +125,21 @@ def test_mmd_is_the_mean_over_pairs_under_kernels_of_the_median_distance(n, m, d
 
     found = values(MMD, x, y)
     assert found["mmd2"] == pytest.approx(square(median), rel=1e-9)
-    assert found["mmd2_multi"] == pytest.approx(np.mean([square(median * 2**i) for i in range(-2, 3)]), rel=1e-9)
+    assert found["mmd2_multi"] == pytest.approx(np.mean([square(of_real * 2**i) for i in range(-2, 3)]), rel=1e-9)
     assert found["mmd"] == pytest.approx(math.sqrt(found["mmd2"]), rel=1e-12)
+    fixed = figures(MMD, x, y, bandwidths=[0.7, 3.0])["mmd2_multi"]
+    assert fixed.value == pytest.approx((square(0.7) + square(3.0)) / 2, rel=1e-9)
+    assert fixed.protocol["bandwidth"] == "0.7, 3.0"
+    for wrong in ([], [1.0, 0.0]):
+        with pytest.raises(GenlabError, match="bandwidths="):
+            figures(MMD, x, y, bandwidths=wrong)
+
+
+def test_beyond_the_reach_of_the_fixed_kernels_it_does_not_matter_how_far():
+    """Then MMD^2 = E k(x, x') + E k(y, y'), as the kernels are those of the real examples alone."""
+    real, x = normal(200, 3), normal(200, 3, seed=1)
+    near, far, farther = (values(MMD, x + shift, real)["mmd2_multi"] for shift in (0.5, 256.0, 1024.0))
+    assert farther == pytest.approx(far, rel=1e-4) and 0 < near < far / 5
 
 
 def test_mean_kernels_of_gaussians_are_those_of_the_closed_form():
@@ -280,6 +294,18 @@ def test_wrong_class_frequencies_lower_the_mode_score_by_the_training_classes_on
     # Frequencies as in training are right, even and uneven alike: the Inception Score prefers even ones.
     assert values(ModeScore, uneven, uneven)["class_kl"] == pytest.approx(0, abs=1e-12)
     assert values(ModeScore, train, uneven)["class_kl"] > 0.3
+
+
+@pytest.mark.parametrize("counts", [[110] * 10, [19 * (k + 1) for k in range(10)], [500, 500] + [1] * 8])
+def test_the_divergence_of_classes_is_that_of_their_frequencies(counts):
+    """By a classifier that is sure: KL(p_train || p_gen), and the score turned around is the printed one by so much."""
+    q = np.array(counts) / sum(counts)
+    classes = torch.arange(10)
+    found = values(ModeScore, sure(classes.repeat_interleave(torch.tensor(counts)), gap=60), sure(classes, gap=60))
+    forward, reverse = float((q * np.log(10 * q)).sum()), float(-np.log(10 * q).mean())
+    assert found["class_kl"] == pytest.approx(reverse, abs=1e-9)
+    assert found["mode_score"] == pytest.approx(10 * math.exp(-forward), rel=1e-9)
+    assert found["mode_score_train"] == pytest.approx(10 * math.exp(-reverse), rel=1e-9)
 
 
 def test_a_class_that_underflows_has_a_finite_divergence():

@@ -172,7 +172,7 @@ def test_sizes_of_the_residual_nets_on_cifar():
 def test_maxout_is_the_largest_piece():
     critic = mlp.Discriminator(PLANE, width=3, depth=1, activation="maxout")
     x = torch.randn(4, 2)
-    first, _, last = critic.layers
+    (first, _), last = critic.layers, critic.head.linear
     largest = (x @ first.weight.T + first.bias).view(4, 3, 5).max(2).values
     torch.testing.assert_close(critic(x), last(largest).squeeze(1))
 
@@ -220,8 +220,8 @@ def test_one_call_on_both_is_exact(norm):
     """Values are those of two calls, whether or not the net makes one: batch norm must not mix real and generated."""
     model = make(DIGITS, dcgan, norm=norm)
     real, fake = torch.randn(8, 1, 8, 8), 3 + torch.randn(8, 1, 8, 8)
-    expected = model.discriminator(real), model.discriminator(fake)
-    for value, other in zip(model.rate(real, fake), expected, strict=True):
+    expected = model.critic(real), model.critic(fake)
+    for value, other in zip(model.critic.rate(real, fake), expected, strict=True):
         torch.testing.assert_close(value, other)
 
 
@@ -236,7 +236,7 @@ def test_penalty_is_in_full_precision_under_autocast():
     model = make(DIGITS)
     with torch.autocast("cpu", torch.bfloat16):
         value, _ = model.turn("critic", batch(DIGITS), Wasserstein(), Spy())
-        assert model.discriminator(torch.randn(2, 1, 8, 8)).dtype == torch.bfloat16
+        assert model.critic(torch.randn(2, 1, 8, 8)).dtype == torch.bfloat16
     value.backward()
     assert seen == [torch.float32] * 3
 

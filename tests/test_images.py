@@ -36,6 +36,15 @@ def test_every_pixel_is_a_square_in_its_place(shape, levels):
     assert picture.getpixel((0, 0)) == (PAPER if shape[0] == 1 else (PAPER,) * 3)
 
 
+@pytest.mark.parametrize("groups, gaps", [((), []), ((3,), [3]), ((2, 4), [2]), ((1, 2), [1, 3, 4])])
+def test_groups_in_a_row_stand_apart(groups, gaps):
+    picture = grid(torch.zeros(6, 1, 8, 8, dtype=torch.uint8), Spec("image", (1, 8, 8), 17), 6, groups)
+    row = np.asarray(picture)[picture.height // 2] == PAPER
+    edges = np.flatnonzero(np.diff(row.astype(int)))[1:-1].reshape(-1, 2)  # of the gutters between
+    widths = edges[:, 1] - edges[:, 0]
+    assert [place + 1 for place, width in enumerate(widths) if width > widths.min()] == gaps
+
+
 def test_a_grid_is_written_whole_or_not_at_all(tmp_path):
     x, spec = torch.zeros(4, 1, 8, 8, dtype=torch.uint8), Spec("image", (1, 8, 8), 17)
     save_grid(tmp_path / "samples" / "grid.png", x, spec)

@@ -94,6 +94,7 @@ def test_frechet_distance_of_known_gaussians():
     assert fid(white * a, white * b + mean) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:.* examples for .* features")
 @pytest.mark.parametrize("n, d", [(400, 20), (15, 40)])
 def test_frechet_distance_agrees_with_the_eigenvalues_of_the_product_at_any_rank(n, d):
     x, y = normal(n, d) @ normal(d, d, seed=1), normal(n + 3, d, seed=2) @ normal(d, d, seed=3) + 1
@@ -104,6 +105,7 @@ def test_frechet_distance_agrees_with_the_eigenvalues_of_the_product_at_any_rank
     assert fid(y, x) == pytest.approx(fid(x, y), rel=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:.* examples for .* features")
 @pytest.mark.parametrize("x", [normal(300, 30), normal(10, 30), torch.ones(10, 30)])
 def test_frechet_distance_of_equal_sets_is_zero(x):
     assert fid(x, x) == pytest.approx(0, abs=1e-9)

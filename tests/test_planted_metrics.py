@@ -1,16 +1,13 @@
 """Metrics whose answer is known beforehand: planted modes, shifts, copies, labels and codes."""
 
-import datetime
 import gzip
 import math
-import multiprocessing
 import struct
 import warnings
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from scipy import stats
 from scipy.optimize import linear_sum_assignment
 from sklearn.linear_model import LogisticRegression
@@ -542,7 +539,7 @@ def test_a_probe_needs_labels_and_two_classes_of_them():
         figures(Probe(), model, train=(x, y))
 
 
-# Ranks
+# States
 
 LABELLED = {name: (normal(n, 2, seed=n), torch.arange(n) % 2) for name, n in (("train", 400), ("test", 150))}
 SHOWN = {"generated": (normal(300, 2), torch.arange(300) % 2), **LABELLED}
@@ -558,40 +555,6 @@ METRICS = {
 
 class Both(Identity, Split):
     """Encodes and has a posterior."""
-
-
-def of_rank(rank, size, place, found):
-    """The figures of all metrics, from a share of the batches of every source: of 2 ranks, rank 0 has no test batch."""
-    dist.init_process_group(
-        "gloo", f"file://{place}", rank=rank, world_size=size, timeout=datetime.timedelta(seconds=60)
-    )
-    told = {}
-    for name, make in METRICS.items():
-        metric = make()
-        for source in metric.reads:
-            parts = list(batches(*SHOWN[source], 150))
-            for batch in parts[len(parts) * rank // size : len(parts) * (rank + 1) // size]:
-                metric.update(batch, source, Both())
-        told[name] = values(metric.compute())
-    found.put(told)
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-def test_two_ranks_give_the_figures_of_one_though_one_of_them_is_shown_nothing(tmp_path):
-    context = multiprocessing.get_context("fork")
-    found = context.Queue()
-    ranks = [context.Process(target=of_rank, args=(rank, 2, tmp_path / "store", found)) for rank in range(2)]
-    for rank in ranks:
-        rank.start()
-    both = [found.get(timeout=60) for _ in ranks]
-    for rank in ranks:
-        rank.join(60)
-        assert rank.exitcode == 0
-    for name, make in METRICS.items():
-        metric = make()
-        alone = values(figures(metric, Both(), 150, **{source: SHOWN[source] for source in metric.reads}))
-        assert both[0][name] == both[1][name] == pytest.approx(alone, rel=1e-10)
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -12,9 +12,11 @@ from runs import DIGITS, FLOW, GAN, MOONS, VAE, make_run
 from genlab import config, sample
 from genlab.build import build
 from genlab.errors import ConfigError, GenlabError
+from genlab.extractors.base import Shared
+from genlab.extractors.digits import Digits
 from genlab.run import Run
 from genlab.spec import Spec
-from genlab.tasks import interpolate
+from genlab.tasks import duplicates, interpolate
 from genlab.tasks.base import class_labels
 from genlab.validation.choices import tasks
 
@@ -115,6 +117,7 @@ def test_a_temperature_narrows_what_a_flow_draws(tmp_path):
         (["task=critic"], "it draws the plane"),
         (["task=interpolate", "path=straight"], "spherical, linear"),
         (["task=interpolate", "n=1"], "at least two"),
+        (["task=duplicates", "n=1"], "at least two"),
         (["y=3"], "not class-conditional"),
         (["n=0"], "at least 1"),
         (["seeds='9-2'"], "write 0-63"),
@@ -138,7 +141,7 @@ def test_a_linear_path_is_straight_and_a_spherical_one_keeps_its_length():
     assert interpolate.linear(one, two, t).norm(dim=1)[2] == pytest.approx(3 / 2**0.5)
 
 
-@pytest.mark.parametrize("task", ["latents", "manifold", "posterior", "neighbours"])
+@pytest.mark.parametrize("task", ["latents", "manifold", "posterior", "neighbours", "duplicates"])
 def test_pictures_of_a_vae_with_two_latents(vae, task):
     made = sampled(vae, f"task={task}", "n=5")
     with Image.open(vae.path / "made" / f"{task}.png") as picture:
@@ -146,7 +149,10 @@ def test_pictures_of_a_vae_with_two_latents(vae, task):
     assert len(made["labels"]) == len(made["samples"]) == len(made["seeds"])
 
 
-@pytest.mark.parametrize("model, task", [(FLOW, "density"), (FLOW, "warp"), (FLOW, "latents"), (GAN, "critic")])
+PLANE = [*((FLOW, task) for task in ("density", "warp", "latents", "interpolate", "reconstruct")), (GAN, "critic")]
+
+
+@pytest.mark.parametrize("model, task", PLANE)
 def test_pictures_of_the_plane(tmp_path, model, task):
     run = make_run(tmp_path / "run", model, MOONS)
     sampled(run, f"task={task}", "n=50")
@@ -160,6 +166,25 @@ def test_neighbours_are_the_nearest_training_examples(vae):
     for x, rows, distances in zip(made["samples"], made["neighbours"], made["distances"], strict=True):
         every = np.sqrt(((train - x.flatten()) ** 2).sum(1))
         assert distances == pytest.approx(np.sort(every)[:5], rel=1e-4) and every[rows] == pytest.approx(distances)
+
+
+def test_duplicates_are_the_closest_of_all_pairs_in_what_the_extractor_sees(vae):
+    made = sampled(vae, "task=duplicates", "seeds='5-14'")
+    all_of_them = sampled(vae, "seeds='5-14'")["samples"]
+    seen = Shared(Digits(Spec("image", (1, 8, 8), 17)))(torch.from_numpy(all_of_them)).features
+    distances = torch.pdist(seen.double()).sort().values[:20]
+    assert made["distances"] == pytest.approx(distances.numpy(), rel=1e-5)
+    assert len({frozenset(pair) for pair in made["seeds"].tolist()}) == 20
+    for pair, seeds in zip(made["samples"], made["seeds"], strict=True):
+        assert np.array_equal(pair, all_of_them[seeds - 5])
+
+
+def test_pairs_are_found_block_by_block(monkeypatch):
+    x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr("genlab.metrics.features.BLOCK", 200)  # five rows at once
+    distances, pairs = duplicates.closest(x, 9)
+    assert distances == pytest.approx(torch.pdist(x.double()).sort().values[:9])
+    assert distances == pytest.approx((x[pairs[:, 0]] - x[pairs[:, 1]]).double().norm(dim=1), rel=1e-6)
 
 
 def test_a_manifold_runs_over_the_quantiles_of_the_prior(vae):

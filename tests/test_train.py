@@ -71,6 +71,18 @@ def test_a_killed_run_goes_on_to_the_weights_and_the_log_of_an_undisturbed_one(m
     assert Run(killed.path).info["status"] == "done"
 
 
+def test_checkpoints_that_stay_are_those_of_their_steps(tmp_path):
+    same = [*VAE, "trainer.schedule=constant"]
+    run = make(tmp_path / "a", *same, "trainer.max_steps=25", "trainer.keep_every=10")
+    shorter = make(tmp_path / "b", *same, "trainer.max_steps=10")
+    assert train.main(run.path) == train.main(shorter.path) == 0
+    assert [path.stem for path in run.all_checkpoints()][:2] == ["step_0000010", "step_0000020"]
+    assert checkpoint.read(run.checkpoint("20"))["genlab"]["step"] == 20
+    assert equal(weights(run, "10"), weights(shorter))
+    assert "optimizer_states" not in checkpoint.read(run.checkpoint("10"))
+    assert not list(shorter.checkpoints.glob("step_*"))
+
+
 def test_interrupting_saves_the_step_and_goes_on_from_it(tmp_path, monkeypatch, capsys):
     undisturbed, stopped = (make(tmp_path / name, *GAN, "trainer.max_steps=30") for name in "ab")
     train.main(undisturbed.path)

@@ -11,6 +11,7 @@ from genlab.errors import ConfigError
 from genlab.likelihoods.gaussian import Gaussian
 from genlab.losses.elbo import ELBO
 from genlab.losses.nll import NLL
+from genlab.metrics.likelihood import Likelihood
 from genlab.models.base import Bound, Density, Encodes, Samples
 from genlab.models.vae import conv, mlp
 from genlab.models.vae.vae import VAE
@@ -142,6 +143,33 @@ def test_bounds_are_ordered_and_reach_the_exact_likelihood() -> None:
     assert (means[1] + 3 * errors[1] < means[5]).all() and (means[5] + 3 * errors[5] < means[50]).all()
     assert (means[50] < truth + 3 * errors[50]).all()
     torch.testing.assert_close(linear.model.bound(x, k=50_000), truth, rtol=0, atol=0.02)
+
+
+@torch.no_grad()
+def test_importance_weighted_nats_converge_to_the_exact_ones_and_their_sample_size_to_its_share() -> None:
+    """By the metric. With q(z | x) = N(m, Q) for a posterior N(m, V), E_q[(V / Q)^2] = c whatever x: the bound is
+    (c - 1) / 2k below log p(x) for large k, and the effective sample size k / c."""
+    torch.manual_seed(4)
+    linear = LinearGaussian()
+    x = linear.exact.sample((500,))
+    exact = -float(linear.exact.log_prob(x).mean())
+    weight = linear.model.decoder.layers[0].weight
+    precision = torch.eye(2, dtype=torch.float64) + weight.T @ weight / 0.25
+    q = (1.5 * precision.inverse().diagonal()).diag()
+    chance = float(q.det().sqrt() * precision.det() / (2 * precision - q.inverse()).det().sqrt())
+    gaps = {}
+    for k in (1, 10, 100, 2000):
+        metric = Likelihood(linear.model.spec, k=k)
+        for part in x.split(125):
+            metric.update({"x": part}, "test", linear.model)
+        found = metric.compute()
+        gaps[k] = found["nats"].value - exact
+        if k > 1:
+            spread = 4 * math.sqrt((chance - 1) / k / len(x)) + 1 / k**2
+            assert gaps[k] == pytest.approx((chance - 1) / 2 / k, abs=spread) and found["nats"].mark == "<="
+            assert 1 <= found["ess"].value <= k
+    assert gaps[1] > gaps[10] > 0 and abs(gaps[2000]) < 0.01 < gaps[1] / 10
+    assert found["ess"].value / 2000 == pytest.approx(1 / chance, rel=0.02)
 
 
 @torch.no_grad()

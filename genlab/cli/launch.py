@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -48,11 +49,13 @@ def train(line: Line) -> int:
     folder = config.train(overrides, line.hydra)
     if not multirun:
         return go(shown(folder)) if folder else 0
-    print(f"genlab report {place}", flush=True)
+    print(f"genlab eval run={typed(place)}    genlab report {typed(place)}", flush=True)
     if failed := config.failures(Path(place), before):
         listed = "\n".join(f"  {job}: {' '.join(reason.split())}" for job, reason in failed.items())
         jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
         raise SweepError(f"{jobs} of {place} failed\n{listed}")
+    if config.unfinished:
+        raise GenlabError("; ".join(config.unfinished))
     return 0
 
 
@@ -89,8 +92,10 @@ def look(line: Line) -> int:
 def resume(resumed: list[str], line: Line) -> int:
     """``genlab train run=FOLDER``: from the folder alone, without Hydra."""
     from genlab.cli.resume import check
+    from genlab.jobs import end_with_parent
     from genlab.run import Run, alone, rank
 
+    end_with_parent()
     folders = {word.partition("=")[2] for word in resumed}
     if len(folders) > 1 or "" in folders:
         raise UsageError("run=: one folder of a run is wanted, run=outputs/vae")
@@ -130,6 +135,11 @@ def shown(folder: Path) -> str:
     return str(folder) if relative.startswith("..") else relative
 
 
+def typed(place: str) -> str:
+    """A path as one would type it in a shell."""
+    return shlex.quote(str(place))
+
+
 def go(folder: str) -> int:
     """Train the run; the process looks from now on as if it had been called for just that, as ranks will be."""
     sys.argv = [sys.argv[0], "train", f"run={folder}"]
@@ -143,7 +153,7 @@ def go(folder: str) -> int:
         run = Run(folder)
         if run.info.get("status") == "created":
             run.note(status="interrupted")
-            print(f"stopped before the first step; start with: genlab train run={folder}", flush=True)
+            print(f"stopped before the first step; start with: genlab train run={typed(folder)}", flush=True)
         raise
     except Exception as error:
         run = Run(folder)

@@ -37,9 +37,12 @@ plugins=[mine] admits classes of your package `mine`; plugins=[/path/to/folder] 
         """genlab sample run=FOLDER [n=64] [seeds=0-63] [y=3] [temperature=1.0] [task=grid] [out=FOLDER] [--json]
 genlab sample ckpt=FILE                          a checkpoint alone will do
 
-  ckpt=best|last|FILE                 of a run: best unless you say otherwise
-  task=grid|interpolate|reconstruct|neighbours|latents|manifold|posterior|density|warp|critic    where the model can
+  ckpt=best|last|STEP|FILE            of a run: best unless you say otherwise; a step that trainer.keep_every kept
+  task=grid|interpolate|traverse|arithmetic|inpaint|reconstruct|neighbours|duplicates|latents|manifold|posterior|
+       density|warp|critic             what the model can do; path=spherical|linear and ends=samples|test are of
+                     interpolate, terms=8-3+5 of arithmetic, mask=centre|half|random|FILE of inpaint
   y=3                class of the samples, where the model is conditional (model=realnvp model.conditional=true)
+  level=1            from which a hierarchical model reconstructs (model=hali); all levels unless you say otherwise
   out=FOLDER                          for the picture and the numbers; the run's own samples/ unless you say otherwise
   plugins=[mine]     admits classes of your package, as in training
   --json             print what was written as JSON""",
@@ -51,10 +54,11 @@ genlab sample ckpt=FILE                          a checkpoint alone will do
 genlab eval ckpt=FILE                            a checkpoint alone will do
 
   run=FOLDER         of a run, of a sweep, or a glob; each run keeps its figures in its metrics.json
-  ckpt=best|last|all|FILE             of a run: best unless you say otherwise; all: a row for each that is kept
+  ckpt=best|last|STEP|all|FILE        of a run: best unless you say otherwise; all: a row for each that is kept, and
+                                      metrics.png, their figures over steps (trainer.keep_every=N keeps more)
   metrics=bpd,fid_digits              these alone; else all that the model and the data allow
   data=X             another data set than the run's own, of the same kind and shape
-  samples=PLACE      score a folder of images or an .npz that genlab did not make, by data=X or beside runs
+  samples=PLACE[,PLACE ...]           of other origin: folders of images, .npz files, globs; by data=X or beside runs
   real=train,test    real examples in the place of generated ones, as a control; else train, or none
   --force            measure again what has been measured
   --config-dir DIR   search DIR for metrics and extractors of your own, too

@@ -32,7 +32,7 @@ class Examples:
 
     Args:
         x: (N, *spec.shape), uint8 levels or floats; may lie over a memory-mapped file.
-        y: (N,) int64 class labels, (N, A) uint8 attributes, or None.
+        y: (N,) int64 class labels, -1 where one is not known, (N, A) uint8 attributes, or None.
     """
 
     x: Tensor
@@ -101,6 +101,9 @@ class Images:
         validation: number of validation examples; None: all of the makers' validation part, or where there is none a
             tenth of the training part, at most 5000.
         test: number of test examples; None: all of the makers' test part, or where there is none the same tenth.
+        labelled: number of training examples whose class is known, equally many of each class; the others' label is
+            -1, and every training batch comes with as many labelled examples (``x_labelled``, ``y_labelled``).
+        labelled_seed: which they are.
         flip: mirror half of the training images, drawn afresh in each step.
         grey: one channel of luma (ITU-R 601) instead of three of colour.
         root: the folder of all data sets; None: GENLAB_DATA, else ~/.cache/genlab.
@@ -124,6 +127,8 @@ class Images:
     limit: int | None = None
     validation: int | None = None
     test: int | None = None
+    labelled: int | None = None
+    labelled_seed: int = 0
     flip: bool = False
     grey: bool = False
     root: str | None = None
@@ -134,7 +139,7 @@ class Images:
             raise ConfigError("data.binarize", self.binarize, "is none, static or dynamic", near)
         if self.levels is not None and not 2 <= self.levels <= self.native_levels:
             raise ConfigError("data.levels", self.levels, f"{self.name} takes 2 to {self.native_levels} levels")
-        for key, least in (("size", 1), ("limit", 1), ("validation", 0), ("test", 1)):
+        for key, least in (("size", 1), ("limit", 1), ("validation", 0), ("test", 1), ("labelled", 1)):
             value = getattr(self, key)
             if value is not None and value < least:
                 raise ConfigError(f"data.{key}", value, f"is at least {least}")
@@ -199,7 +204,8 @@ class Images:
             x = self._in_memory(images, rows, part, fixed)
         else:
             x = self._stored(images, rows, part, fixed)
-        return Examples(torch.from_numpy(x), self._relabelled(y, rows))
+        labels = self._relabelled(y, rows)
+        return Examples(torch.from_numpy(x), self._forgotten(labels) if name == "train" else labels)
 
     def augment(self, batch: Mapping[str, Tensor], generator: Generator) -> Mapping[str, Tensor]:
         if not self.flip and self.binarize != "dynamic":
@@ -302,6 +308,28 @@ class Images:
 
         key = (pictures.fingerprint, part, spec.shape, self.size, self.kept_levels, fixed)
         return decode(pictures, rows, convert, spec.shape, data_root(self.root) / "cache", self.name, key)
+
+    def _forgotten(self, y: Tensor | None) -> Tensor | None:
+        """The labels of ``labelled`` examples, -1 in the place of the others.
+
+        Raises:
+            ConfigError: there are no classes, too few examples of one, or the number is no multiple of the classes'.
+        """
+        if self.labelled is None:
+            return y
+        classes = len(self.chosen)
+        if y is None or self.attribute_names or not classes:
+            raise ConfigError("data.labelled", self.labelled, f"{self.name} has no classes")
+        each, rest = divmod(self.labelled, classes)
+        fewest = int(torch.bincount(y, minlength=classes).min())
+        if rest or each > fewest:
+            reason = f"a multiple of the {classes} classes, at most {fewest * classes}"
+            raise ConfigError("data.labelled", self.labelled, reason, str(max(1, min(each, fewest)) * classes))
+        order = torch.from_numpy(np.random.RandomState((SEED, self.labelled_seed)).permutation(len(y)))
+        kept = torch.cat([order[y[order] == k][:each] for k in range(classes)])
+        known = torch.full_like(y, -1)
+        known[kept] = y[kept]
+        return known
 
     def _relabelled(self, y: np.ndarray | None, rows: np.ndarray) -> Tensor | None:
         if y is None:

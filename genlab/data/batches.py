@@ -31,7 +31,8 @@ class Batches:
 
     Epoch e is a permutation of all examples drawn from (seed, e); batch ``step`` takes places step * size to
     (step + 1) * size of all epochs strung together, so none is dropped and all batches are equally large. Rank r of n
-    takes the r-th of n equal pieces of each batch.
+    takes the r-th of n equal pieces of each batch. Where some labels are not known (-1), as many labelled examples,
+    ``x_labelled`` and ``y_labelled``, come with a batch, drawn with replacement, a function of (seed, step, rank).
 
     Args:
         examples: what to draw from.
@@ -69,6 +70,8 @@ class Batches:
         self.x = examples.x.to(self.device) if self.resident else examples.x
         self.y = None if examples.y is None else examples.y.to(self.device if self.resident else "cpu")
         self._generator = Generator(self.device)
+        known = None if self.y is None or self.y.dim() > 1 else (self.y >= 0).nonzero().flatten()
+        self.known = None if known is None or len(known) in (0, self.count) else known
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
     def __iter__(self) -> Iterator[Mapping[str, Tensor]]:
@@ -79,16 +82,23 @@ class Batches:
 
     def batch(self, step: int) -> Mapping[str, Tensor]:
         """Batch number ``step``, this rank's piece of it."""
-        rows = self.rows(step)
+        batch = self._batch(self.rows(step), mix(self.seed, step, self.rank))
+        if self.known is None:
+            return batch
+        chance = mix(self.seed, step, self.rank, 1)
+        drawn = torch.randint(len(self.known), (len(batch["x"]),), generator=Generator().manual_seed(chance))
+        labelled = self._batch(self.known[drawn.to(self.known.device)], chance)
+        return {**batch, "x_labelled": labelled["x"], "y_labelled": labelled["y"]}
+
+    def _batch(self, rows: Tensor, chance: int) -> Mapping[str, Tensor]:
+        """These examples, with fresh randomness by the seed ``chance``."""
         if self.resident:
             batch = {"x": self.x.index_select(0, rows)}
             if self.y is not None:
                 batch["y"] = self.y.index_select(0, rows)
         else:
             batch = self._gathered(rows)
-        if self.augment is None:
-            return batch
-        return self.augment(batch, self._generator.manual_seed(mix(self.seed, step, self.rank)))
+        return batch if self.augment is None else self.augment(batch, self._generator.manual_seed(chance))
 
     def rows(self, step: int) -> Tensor:
         """Which examples make up this rank's piece of batch ``step``."""

@@ -26,6 +26,7 @@ CRC32 = {
 the file would say nothing: it is the content that is compared."""
 
 
+AGAIN = f"unpack {ARCHIVE} (md5 c58f30108f718f92721af3b95e74349a) there again, or remove the folder to download it"
 _remarked: set[str] = set()
 
 
@@ -56,7 +57,7 @@ def read_batch(content: bytes, source: str) -> tuple[np.ndarray, np.ndarray]:
     try:
         batch = ArraysOnly(io.BytesIO(content), encoding="latin1").load()
     except Exception as error:  # a damaged pickle raises whatever its bytes happen to say; none of it is ours
-        raise DataError(f"{source}: not a CIFAR-10 batch, {len(content)} bytes: {error}") from error
+        raise DataError(f"{source}: not a CIFAR-10 batch, {len(content)} bytes: {error}; {AGAIN}") from error
     if not isinstance(batch, dict) or not {"data", "labels"} <= batch.keys():
         found = sorted(map(str, batch)) if isinstance(batch, dict) else type(batch).__name__
         raise DataError(f"{source}: expected a dict with data and labels, found {found}")
@@ -118,7 +119,9 @@ class CIFAR10(Images):
                 try:
                     yield (folder / name).read_bytes(), str(folder / name)
                 except OSError as error:
-                    raise DataError(f"{folder / name}: cannot be read: {error.strerror}") from error
+                    absent = [each for each in names if not (folder / each).exists()]
+                    told = f"there is no {', '.join(absent)}" if absent else f"{name}: {error.strerror}"
+                    raise DataError(f"{folder}: cannot be read: {told}; {AGAIN}") from error
             return
         found: dict[str, bytes] = {}
         try:

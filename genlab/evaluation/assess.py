@@ -11,15 +11,20 @@ import torch.distributed as dist
 
 from genlab import ranks
 from genlab.checkpoint import load
+from genlab.cli import debugging
 from genlab.data.base import Data
 from genlab.errors import ConfigError, GenlabError
 from genlab.evaluation import results, subject
 from genlab.evaluation.measure import measure, say
-from genlab.evaluation.results import Asked, Row
+from genlab.evaluation.results import Asked, Row, short
 from genlab.evaluation.subject import Subject
-from genlab.metrics.choose import asked_for, choose
+from genlab.metrics.base import GENERATED
+from genlab.metrics.choose import asked_for, choose, named
 from genlab.run import Run
 from genlab.spec import Spec
+
+FEW = 100
+"""Generated examples below which every figure of them is far from what thousands would give."""
 
 
 def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str, Any]) -> tuple[list[Row], int]:
@@ -27,19 +32,22 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
 
     Raises:
         GenlabError: the only one cannot be measured.
+        ConfigError: examples from elsewhere are given, and no data to measure them by.
     """
+    if options.get("samples") and not (asked or options.get("data")):
+        raise ConfigError("data", None, "samples= are measured by a data set: data=cifar10")
     rows: list[Row] = []
     sets: dict[str, tuple[Data, str]] = {}
     beside: dict[str, list[Asked]] = {}
+    places = subject.places(options.get("samples"))
+    alone = len(asked) + len(places) == 1
     wrong = 0
     with ranks.group(options.get("devices") or 1, options.get("device") or "auto") as device:
         for one in asked:
             try:
                 row, data = of_checkpoint(one, options, device)
-            except GenlabError as error:
-                if len(asked) == 1:
-                    raise
-                say(f"error: {error}")
+            except Exception as error:
+                complain(error, one.title, alone)
                 wrong += 1
                 continue
             rows.append(row)
@@ -47,15 +55,34 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
             beside.setdefault(repr(data), []).append(one)
             if one.run is not None and one.row is None:
                 wrong += not kept(one.run, partial(results.keep, one.run, one.key, row))
-        if options.get("samples"):
-            rows.append(of_samples(str(options["samples"]), options, sets, device))
+        for number, place in enumerate(places):
+            try:  # what is left out is the same of all
+                rows.append(of_samples(place, options, sets, device, quiet=number > 0))
+            except Exception as error:
+                complain(error, place, alone)
+                wrong += 1
         for key, (data, name) in sets.items() if controls else ():
-            real = [control(data, name, split, options, device) for split in controls]
+            real = []
+            for split in controls:
+                try:
+                    real.append(control(data, name, split, options, device))
+                except Exception as error:
+                    complain(error, f"real {split}")
+                    wrong += 1
             rows += real
             for one in beside.get(key, ()):
-                if one.run is not None:
+                if one.run is not None and real:
                     wrong += not kept(one.run, partial(results.keep_controls, one.run, one.key, real))
     return rows, wrong
+
+
+def complain(error: Exception, title: str, alone: bool = False) -> None:
+    """Why one of several could not be measured, in a line; of the only one, the error itself goes on."""
+    if alone or debugging():
+        raise error
+    told = str(error) if isinstance(error, GenlabError) else f"{type(error).__name__}: {error}"
+    told = " ".join(told.split())
+    say(f"error: {told}" if title in told else f"error: {title}: {told}")
 
 
 def kept(run: Run, write: Callable[[], None]) -> bool:
@@ -64,7 +91,10 @@ def kept(run: Run, write: Callable[[], None]) -> bool:
         try:
             write()
         except OSError as error:
-            say(f"error: {run.path}/metrics.json: not kept: {error.strerror}")
+            say(f"error: {run.path}/metrics.json: not kept: {error.strerror or error}")
+            return False
+        except GenlabError as error:  # what is there was damaged in the meantime
+            say(f"error: {error}")
             return False
     return True
 
@@ -85,41 +115,72 @@ def of_checkpoint(one: Asked, options: Mapping[str, Any], device: torch.device) 
     title = str(one.run.path if one.run else one.checkpoint)
     model = str((config.get("choices") or {}).get("model") or type(loaded.model).__name__.lower())
     made = subject.of_model(title, model, loaded, one.checkpoint, int(options["n"]))
-    return row_of(made, data, name, options, device, told=one.run.path.name if one.run else title), data
+    return row_of(made, data, name, options, device), data
 
 
-def of_samples(place: str, options: Mapping[str, Any], sets: dict[str, tuple[Data, str]], device: torch.device) -> Row:
+def of_samples(
+    place: str, options: Mapping[str, Any], sets: dict[str, tuple[Data, str]], device: torch.device, quiet: bool
+) -> Row:
     """The figures of examples that genlab did not make, by ``data`` or the data of the runs named beside them."""
     if not sets:
-        if not options.get("data"):
-            raise ConfigError("data", None, "samples= are measured by a data set: data=cifar10")
         data, name = subject.data_of({}, options)
         prepared(data)
         sets[repr(data)] = data, name
+    if len(sets) > 1:
+        names = ", ".join(name for _, name in sets.values())
+        raise ConfigError("samples", place, f"stands beside runs of {names}; say data=... for one of them")
     data, name = next(iter(sets.values()))
-    return row_of(subject.of_files(place, data.spec, int(options["batch"])), data, name, options, device, told=place)
+    made = subject.of_files(place, data.spec, int(options["batch"]))
+    return row_of(made, data, name, options, device, quiet)
 
 
 def control(data: Data, name: str, split: str, options: Mapping[str, Any], device: torch.device) -> Row:
     """The figures of real examples: what a perfect model would get."""
     prepared(data)
-    return row_of(subject.of_split(data, split, int(options["n"]), int(options["batch"])), data, name, options, device)
+    made = subject.of_split(data, split, int(options["n"]), int(options["batch"]))
+    return row_of(made, data, name, options, device, quiet=True)
 
 
 def row_of(
-    made: Subject, data: Data, name: str, options: Mapping[str, Any], device: torch.device, told: str = ""
+    made: Subject, data: Data, name: str, options: Mapping[str, Any], device: torch.device, quiet: bool = False
 ) -> Row:
-    """The row of a subject; why metrics are left out is told where ``told`` names it."""
+    """The row of a subject. What is missing is told and why, unless ``quiet`` where it does not apply."""
     metrics, left_out = choose(options, made.net, data, made.n)
-    for title, reason in left_out.items() if told else ():
-        say(f"{told}: no {title}: {reason}")
-    figures = measure(made, data, metrics, options, device)
+    title = short(made.title)
+    told = [] if quiet else missing(title, left_out | of_other_extractors(options, metrics))
+    shown: Mapping[str, Any] = metrics
+    if made.n < FEW and any(GENERATED in metric.reads for metric in shown.values()):
+        told.append(f"{title}: n = {made.n} is few: figures of samples depend on their number; papers take thousands")
+    for line in told:
+        say(line)
+    figures, failed, remarks = measure(made, data, metrics, options, device)
+    late = [*(f"{title}: {remark}" for remark in remarks), *missing(title, failed)]
+    for line in late:
+        say(line)
     figures = {
         key: figure._replace(protocol={"data": name} | dict(figure.protocol))
         for key, figure in figures.items()
         if asked_for(key, options)
     }
-    return Row(made.title, made.model, name, made.step, figures)
+    return Row(made.title, made.model, name, made.step, figures, (*told, *late))
+
+
+def missing(title: str, reasons: Mapping[str, str]) -> list[str]:
+    """A line for each reason, after the figures that are missing for it."""
+    together: dict[str, list[str]] = {}
+    for names, reason in reasons.items():
+        together.setdefault(reason, []).append(names)
+    return [f"{title}: no {', '.join(names)}: {reason}" for reason, names in together.items()]
+
+
+def of_other_extractors(options: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, str]:
+    """Figures that are asked for by the name of an extractor that is not taken, and why there are none."""
+    used = sorted({metric.extractor.name for metric in metrics.values() if getattr(metric, "extractor", None)})
+    given = [figure for metric in metrics.values() if getattr(metric, "extractor", None) for figure in metric.figures]
+    known = {*given, *(f"{figure}_{extractor}" for figure in given for extractor in used)}
+    reason = f"extractor={', '.join(used)} looks at these data; name another to have it look at them"
+    asked = [name for name in named(options) if name not in known]
+    return {name: reason for name in asked if any(name.startswith(f"{figure}_") for figure in given)}
 
 
 def alike(data: Data, name: str, spec: Spec) -> None:

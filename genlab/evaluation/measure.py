@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +17,25 @@ import torch.distributed as dist
 from torch import Tensor
 from torchmetrics import Metric
 
-from genlab import ranks
+from genlab import __version__, ranks
+from genlab.cli import debugging
 from genlab.data.base import SPLITS, Data, Examples, data_root
 from genlab.errors import GenlabError
 from genlab.evaluation.subject import Subject, real
-from genlab.extractors.base import Features, Shared
+from genlab.extractors.base import WHOLE, Features, Shared
 from genlab.metrics.base import GENERATED, Figure
 from genlab.models.base import Batch
 from genlab.run import atomic
-
-HASHED = 2**30  # bytes of a split that its hash is of, spread over all of it
+from genlab.spec import Spec
 
 
 def measure(
     subject: Subject, data: Data, metrics: Mapping[str, Metric], options: Mapping[str, Any], device: torch.device
-) -> dict[str, Figure]:
-    """Figures by name. Of a metric that fails it is told why there is none."""
+) -> tuple[dict[str, Figure], dict[str, str], list[str]]:
+    """Figures by name; of metrics that fail, why there is none, by names; and what else must be known of them."""
     left: dict[str, Any] = {name: metric.to(device) for name, metric in metrics.items()}
     failed: dict[str, str] = {}
+    remarks: list[str] = []
     seed, batch = int(options["seed"]), int(options["batch"])
 
     def show(source: str, batches: Iterator[Batch], tables: Mapping[Shared, Tensor]) -> None:
@@ -46,18 +50,19 @@ def measure(
                 with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.no_grad():
                     # By position and for each metric: no figure depends on the number of ranks or on other metrics.
                     torch.manual_seed(seed * 1_000_003 + int(example["index"][0]))
-                    try:
+                    with attempt(name, failed):
                         left[name].update(example, source, subject.net)
-                    except GenlabError as error:
-                        failed[name] = str(error)
 
     wanted = {source for metric in left.values() for source in metric.reads}
     if GENERATED in wanted:
-        show(GENERATED, progress(subject.generated(device), subject.n, batch, "samples"), {})
+        variety = Variety()
+        show(GENERATED, variety.watch(progress(subject.generated(device), subject.n, batch, "samples")), {})
+        if subject.n > 1 and variety.none():
+            remarks.append(f"all {subject.n} samples are equal")
     hashes: dict[str, str] = {}
     for split in [name for name in SPLITS if name in wanted]:
         examples = data.split(split)
-        hashes[split] = content(examples.x)
+        hashes[split] = content(examples, data.spec)
         tables = {
             extractor: seen(extractor, examples, hashes[split], data, batch, device)
             for extractor in {metric.extractor: None for metric in left.values() if looks(metric, split)}
@@ -65,15 +70,66 @@ def measure(
         show(split, progress(real(examples, batch, device), len(examples), batch, f"{split} examples"), tables)
     failed = {name: reason for part in gathered(failed) for name, reason in part.items()}
     figures: dict[str, Figure] = {}
-    for name, metric in left.items():
-        if name not in failed:
-            try:
-                figures |= found_by(metric, subject, hashes, seed, batch)
-            except GenlabError as error:
-                failed[name] = str(error)
-    for name, reason in failed.items():
-        say(f"no {name}: {reason}")
-    return figures
+    for name in [name for name in left if name not in failed]:
+        with attempt(name, failed), warned(titles(left[name]), remarks):
+            for key, figure in figures_of(left[name], subject, data.spec, hashes, seed, batch).items():
+                if math.isfinite(figure.value):
+                    figures[key] = figure
+                else:
+                    failed[key] = f"it is {figure.value}, so some value is beyond what can be computed with"
+    return figures, {titles(left[name]) if name in left else name: why for name, why in failed.items()}, remarks
+
+
+@contextmanager
+def attempt(name: str, failed: dict[str, str]) -> Iterator[None]:
+    """Whatever goes wrong within the block is why there is no ``name``; other metrics go on."""
+    try:
+        yield
+    except GenlabError as error:
+        failed[name] = str(error)
+    except Exception as error:  # a metric or a model of the user's may raise anything
+        if debugging():
+            raise
+        failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:160] or 'no message'}"
+
+
+@contextmanager
+def warned(title: str, remarks: list[str]) -> Iterator[None]:
+    """What a metric warns of within the block, each thing once."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", "The ``compute`` method of metric", UserWarning)  # of a rank without a share
+        yield
+    texts = dict.fromkeys(" ".join(str(warning.message).split()) for warning in told)
+    remarks += [f"{title}: {text}" for text in texts]
+
+
+class Variety:
+    """Whether the examples that pass by differ at all."""
+
+    def __init__(self) -> None:
+        self.first: Tensor | None = None
+        self.found = False
+
+    def watch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches as they are."""
+        for batch in batches:
+            if not self.found:
+                self.first = batch["x"][:1].cpu() if self.first is None else self.first
+                self.found = not bool((batch["x"] == self.first.to(batch["x"].device)).all())
+            yield batch
+
+    def none(self) -> bool:
+        """All examples of all ranks are one."""
+        parts = gathered((self.found, self.first))
+        firsts = [first for _, first in parts if first is not None]
+        return not any(found for found, _ in parts) and all(torch.equal(first, firsts[0]) for first in firsts)
+
+
+def titles(metric: Any) -> str:
+    """The names of the figures that a metric may give."""
+    extractor = getattr(metric, "extractor", None)
+    return ", ".join(key if extractor is None else f"{key}_{extractor.name}" for key in metric.figures)
 
 
 def looks(metric: Any, split: str) -> bool:
@@ -81,7 +137,9 @@ def looks(metric: Any, split: str) -> bool:
     return split in metric.reads and getattr(metric, "extractor", None) is not None
 
 
-def found_by(metric: Any, subject: Subject, hashes: Mapping[str, str], seed: int, batch: int) -> dict[str, Figure]:
+def figures_of(
+    metric: Any, subject: Subject, spec: Spec, hashes: Mapping[str, str], seed: int, batch: int
+) -> dict[str, Figure]:
     """The figures of one metric, under their full names and with all that must be known to compare them."""
     extractor, figures = getattr(metric, "extractor", None), {}
     for key, figure in metric.compute().items():
@@ -89,6 +147,8 @@ def found_by(metric: Any, subject: Subject, hashes: Mapping[str, str], seed: int
         if extractor is not None:
             key = f"{key}_{extractor.name}"
             protocol["extractor"] = f"{extractor.name}:{extractor.hash}"
+            if spec.kind == "image":
+                protocol |= {"resize": extractor.resize, "rounding": rounded(spec, extractor)}
         if GENERATED in metric.reads:
             protocol |= {"n generated": subject.n} | subject.drawn
         if figure.mark in ("<=", ">=", "~"):
@@ -96,14 +156,22 @@ def found_by(metric: Any, subject: Subject, hashes: Mapping[str, str], seed: int
         splits = [name for name in metric.reads if name != GENERATED]
         if splits:
             protocol |= {"split": ", ".join(splits), "split hash": ", ".join(hashes[split] for split in splits)}
-        figures[key] = figure._replace(protocol=protocol)
+        stderr = figure.stderr if figure.stderr is None or math.isfinite(figure.stderr) else None
+        figures[key] = figure._replace(stderr=stderr, protocol=protocol)
     return figures
+
+
+def rounded(spec: Spec, extractor: Shared) -> str:
+    """To how many levels samples are rounded as they are drawn, and what an extractor rounds then."""
+    drawn = f"to {spec.levels} levels" if spec.levels else WHOLE
+    return drawn if extractor.rounding == WHOLE else f"{drawn}, then {extractor.rounding}"
 
 
 def seen(extractor: Shared, examples: Examples, digest: str, data: Any, batch: int, device: torch.device) -> Tensor:
     """What an extractor sees in real examples, features then logits, (N, D + K): computed once and kept in the data
-    root, keyed by the weights, the examples and the batch."""
-    key = hashlib.sha256(repr((extractor.hash, digest, batch, device.type)).encode()).hexdigest()[:20]
+    root, keyed by the weights, the way to prepare images, the examples, the batch and the version of genlab."""
+    how = (extractor.hash, extractor.resize, extractor.rounding)
+    key = hashlib.sha256(repr((how, digest, batch, device.type, __version__)).encode()).hexdigest()[:20]
     path = data_root(getattr(data, "root", None)) / "cache" / f"{extractor.name}-{key}.npy"
     shape = (len(examples), extractor.dimensions + extractor.classes)
     kept = read_table(path, shape)
@@ -118,7 +186,7 @@ def seen(extractor: Shared, examples: Examples, digest: str, data: Any, batch: i
             with atomic(path) as partial, open(partial, "wb") as file:
                 np.save(file, table.numpy())
         except OSError as error:  # a data root that cannot be written to costs time only
-            say(f"features are not kept: {path.parent}: {error.strerror}")
+            say(f"features are not kept: {path.parent}: {error.strerror or error}")
     return table
 
 
@@ -131,11 +199,11 @@ def read_table(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
     return table if table.shape == shape and table.dtype == np.float32 else None
 
 
-def content(x: Tensor) -> str:
-    """A hash of the examples; of very large sets, of rows spread evenly over them."""
-    step = max(1, -(-x.nbytes // HASHED))
-    found = hashlib.sha256(f"{len(x)} {step}".encode() if step > 1 else b"")
-    for part in x[::step].split(4096):
+def content(examples: Examples, spec: Spec) -> str:
+    """A hash of the examples: what they are, every value of them, and their labels."""
+    x, y = examples.x, examples.y
+    found = hashlib.sha256(repr((tuple(x.shape), str(x.dtype), spec.levels, y is not None)).encode())
+    for part in (*x.split(4096), *(() if y is None else y.split(2**20))):
         found.update(part.contiguous().numpy().data)
     return found.hexdigest()[:12]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from genlab.checkpoint import Loaded
 from genlab.data.base import Data, Examples
 from genlab.data.folder import Folder
 from genlab.data.store import UNREADABLE, UnreadableError, why
-from genlab.errors import ConfigError, DataError
+from genlab.errors import CheckpointError, ConfigError, DataError
 from genlab.models.base import Batch
 from genlab.noise import Noise
 from genlab.spec import Spec
@@ -52,8 +53,16 @@ class Subject(NamedTuple):
 
 
 def of_model(title: str, name: str, loaded: Loaded, checkpoint: Path, n: int) -> Subject:
-    """A trained model, and samples of seeds 0 ... n - 1."""
-    protocol = {"checkpoint": checkpoint.stem, "weights": "averaged" if loaded.averaged else "as trained"}
+    """A trained model, and samples of seeds 0 ... n - 1.
+
+    Raises:
+        CheckpointError: some of its weights are NaN: so would be its samples, and rounded to levels nobody would see.
+    """
+    spoilt = [name for name, value in loaded.model.state_dict().items() if bool(value.isnan().any())]
+    if spoilt:
+        raise CheckpointError(f"{checkpoint}: {spoilt[0]} is NaN, so nothing of it is measured; its training diverged")
+    weights = "averaged" if loaded.averaged else "as trained"
+    protocol = {"checkpoint": checkpoint.stem, "step": loaded.step, "weights": weights}
     stream = _of_model(loaded.model, loaded.spec, n)
     return Subject(title, name, loaded.step, loaded.model, n, stream, protocol, {"seeds": f"0-{n - 1}"})
 
@@ -68,6 +77,13 @@ def of_split(data: Data, name: str, n: int, batch: int) -> Subject:
     return Subject(f"real {name}", "-", 0, None, len(some), _of_examples(some, batch), {}, {"examples": name})
 
 
+def places(given: Any) -> list[str]:
+    """Files and folders that ``samples`` names: one, several with commas, or globs."""
+    texts = [given] if isinstance(given, str) else [str(text) for text in given or ()]
+    patterns = [str(Path(part).expanduser()) for text in texts for part in text.split(",") if part]
+    return list(dict.fromkeys(found for part in patterns for found in sorted(glob.glob(part)) or [part]))
+
+
 def of_files(place: str, spec: Spec, batch: int) -> Subject:
     """Examples that genlab did not make: a folder of images, or an .npz with ``samples`` in data space.
 
@@ -78,7 +94,10 @@ def of_files(place: str, spec: Spec, batch: int) -> Subject:
     path = Path(place).expanduser()
     if not path.exists():
         raise ConfigError("samples", place, "no such folder or file")
-    examples = _from_folder(path, spec) if path.is_dir() else _from_file(path, spec)
+    try:
+        examples = _from_folder(path, spec) if path.is_dir() else _from_file(path, spec)
+    except DataError as error:
+        raise DataError(f"samples={place}: {error}") from None
     drawn = {"samples": hashlib.sha256(examples.x.contiguous().numpy().data).hexdigest()[:12]}
     return Subject(str(place), path.stem, 0, None, len(examples), _of_examples(examples, batch), {}, drawn)
 
@@ -116,22 +135,20 @@ def real(examples: Examples, batch: int, device: torch.device) -> Iterator[Batch
 def _from_folder(path: Path, spec: Spec) -> Examples:
     """Image files below a folder, all of one size, which must be that of the data: nothing is resized in silence."""
     if spec.kind != "image" or spec.levels != 256:
-        raise DataError(f"samples={path}: a folder holds 8-bit images, and the data are {_like(spec)}")
-    folder = Folder(path=str(path), grey=spec.shape[0] == 1)
+        raise DataError(f"a folder holds 8-bit images, and the data are {_like(spec)}; give an .npz")
+    folder = Folder(path=str(path.absolute()), grey=spec.shape[0] == 1)
     pictures, _ = folder.read("train")
     rows, spoilt = [], {}
     for row in range(len(pictures)):
+        title = Path(pictures.title(row)).relative_to(path.absolute())
         try:
-            image = pictures[row].convert("L" if spec.shape[0] == 1 else "RGB")
+            found = np.asarray(pictures[row].convert("L" if spec.shape[0] == 1 else "RGB"))
         except UNREADABLE as error:
-            spoilt[pictures.title(row)] = why(error)
+            spoilt[str(title)] = why(error)
             continue
-        found = np.asarray(image)
         x = found[None] if found.ndim == 2 else found.transpose(2, 0, 1)
         if x.shape != tuple(spec.shape):
-            raise DataError(
-                f"{pictures.title(row)}: {x.shape[2]} x {x.shape[1]} pixels, and the data are {_like(spec)}"
-            )
+            raise DataError(f"{title}: {x.shape[2]} x {x.shape[1]} pixels, and the data are {_like(spec)}")
         rows.append(x)
     if spoilt:
         raise UnreadableError(spoilt)
@@ -139,21 +156,62 @@ def _from_folder(path: Path, spec: Spec) -> Examples:
 
 
 def _from_file(path: Path, spec: Spec) -> Examples:
+    """``samples``, and ``labels`` where there are any, of an .npz; nothing in it is run."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if not hasattr(arrays, "files") or "samples" not in arrays.files:
-                raise DataError(f"samples={path}: an .npz with an array 'samples' is needed")
-            x, labels = arrays["samples"], arrays["labels"] if "labels" in arrays.files else None
-    except DataError:
-        raise
+        with np.load(path, allow_pickle=False) as arrays:  # a lone array is no context and ends in TypeError
+            found = {name: arrays[name] for name in ("samples", "labels") if name in arrays.files}
+            others = ", ".join(arrays.files) or "nothing"
+    except TypeError:
+        raise DataError("a lone array; save it by np.savez(..., samples=x)") from None
     except Exception as error:  # numpy, zipfile and zlib have many words for a damaged file
-        raise DataError(f"samples={path}: cannot be read: {' '.join(str(error).split())[:160]}") from None
-    if x.shape[1:] != tuple(spec.shape):
-        raise DataError(f"samples={path}: examples of shape {x.shape[1:]}, and the data are {_like(spec)}")
-    if spec.levels is not None and (x.dtype != np.uint8 or (len(x) and int(x.max()) >= spec.levels)):
-        raise DataError(f"samples={path}: {x.dtype} up to {x.max()}, and the data are {_like(spec)}")
-    y = torch.from_numpy(labels.astype(np.int64)) if labels is not None and len(labels) and labels.min() >= 0 else None
-    return Examples(torch.from_numpy(x), y)
+        told = " ".join(str(error).split())[:160]
+        kind = "no .npz, or one of pickled objects, of which none was run" if "pickle" in told else f"damaged: {told}"
+        raise DataError(f"cannot be read: {kind}") from None
+    if "samples" not in found:
+        raise DataError(f"an .npz with an array 'samples' is needed; it holds {others}")
+    x = _levels(found["samples"], spec)
+    if not len(x):
+        raise DataError("holds no example")
+    return Examples(torch.from_numpy(x), _labels(found.get("labels"), len(x), spec))
+
+
+def _levels(x: np.ndarray, spec: Spec) -> np.ndarray:
+    """Examples in data space: integer levels as uint8, continuous data as they are.
+
+    Raises:
+        DataError: they are of another shape or kind, or hold other values.
+    """
+    if x.shape[1:] != tuple(spec.shape) or x.ndim == 0:
+        raise DataError(f"'samples' of shape {x.shape}, and the data are {_like(spec)}: (N, {str(spec.shape)[1:]}")
+    if x.dtype.kind not in ("iufb" if spec.levels == 2 else "iuf"):
+        raise DataError(f"'samples' of type {x.dtype}, and the data are {_like(spec)}")
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        row = int(np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(1))[0])
+        raise DataError(f"example {row} of 'samples' holds NaN or infinite values")
+    if spec.levels is None:
+        return x.astype(np.float32) if x.dtype.kind != "f" else x
+    if x.dtype.kind == "f":
+        raise DataError(f"'samples' of type {x.dtype}, and the data are {_like(spec)}; round them to uint8")
+    if x.size and not 0 <= int(x.min()) <= int(x.max()) < spec.levels:
+        raise DataError(f"'samples' from {x.min()} up to {x.max()}, and the data are {_like(spec)}")
+    return x.astype(np.uint8)
+
+
+def _labels(y: np.ndarray | None, count: int, spec: Spec) -> Tensor | None:
+    """The classes that examples were generated with; none where any is negative, for genlab itself writes so.
+
+    Raises:
+        DataError: they are not a class of the data each.
+    """
+    if y is None or not spec.classes:
+        return None
+    if y.shape != (count,) or y.dtype.kind not in "iu" or int(y.max()) >= len(spec.classes):
+        wanted = f"{count} whole numbers from 0 to {len(spec.classes) - 1}"
+        told = f"of shape {y.shape} and type {y.dtype}" + (
+            f" up to {y.max()}" if y.size and y.dtype.kind in "iu" else ""
+        )
+        raise DataError(f"'labels' {told}, and {wanted} are needed")
+    return None if int(y.min()) < 0 else torch.from_numpy(y.astype(np.int64))
 
 
 def _like(spec: Spec) -> str:

@@ -8,7 +8,8 @@ file here and one YAML in ``conf/extractor``.
 from __future__ import annotations
 
 import hashlib
-import importlib.resources
+import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -16,8 +17,12 @@ import torch
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from genlab.errors import GenlabError
+from genlab.errors import ConfigError, GenlabError
 from genlab.spec import Spec
+
+WHOLE = "none"  # images are shown as they are
+WEIGHTS = Path(__file__).parent / "weights"  # those that the package ships
+SUMS = "SHA256SUMS"  # of them, beside them, as ``sha256sum --check`` reads it
 
 
 class Features(NamedTuple):
@@ -40,7 +45,13 @@ class Extractor(Protocol):
     """Number K of logits; 0 where it has none."""
 
     hash: str
-    """Of its weights and of how images are prepared for it: part of the protocol of such a figure."""
+    """Of its weights: part of the protocol of such a figure."""
+
+    resize: str
+    """How images are brought to its size, ``none`` where they have it; part of the protocol, too."""
+
+    rounding: str
+    """How their levels are rounded for it, ``none`` where they are not."""
 
     @staticmethod
     def refuses(spec: Spec) -> str:
@@ -68,6 +79,8 @@ class Shared(nn.Module):
         super().__init__()
         self.extractor = extractor
         self.name, self.hash = extractor.name, extractor.hash
+        self.resize = getattr(extractor, "resize", WHOLE)  # not every extractor of a user's says
+        self.rounding = getattr(extractor, "rounding", WHOLE)
         self.dimensions, self.classes = extractor.dimensions, extractor.classes
         self._last: tuple[Tensor, int, Features] | None = None
 
@@ -85,23 +98,74 @@ class Shared(nn.Module):
 
 
 def read_weights(name: str, weights: str | None, net: nn.Module) -> str:
-    """Load a safetensors file, the bundled one of extractor ``name`` unless another is given; its hash.
+    """Load the file of weights given, or the bundled one of extractor ``name``; its hash.
 
     Raises:
-        GenlabError: it cannot be read, or is not of this net.
+        ConfigError: there is no such file.
+        GenlabError: it cannot be read, or is not of this net, or the bundled one is not as it was made.
+    """
+    path = Path(weights).expanduser() if weights else WEIGHTS / f"{name}.safetensors"
+    state, digest = read_state(path, name) if weights else read_state(path, name, made(path), "install genlab again")
+    fit(net, state, name, path)
+    return digest[:12]
+
+
+def read_state(path: Path, title: str, expected: str = "", mend: str = "") -> tuple[dict[str, Tensor], str]:
+    """Tensors by name, of a .safetensors file or of a state dict that torch saved; and the file's SHA-256.
+
+    Args:
+        path: the file.
+        title: name of the extractor.
+        expected: its SHA-256, where that is known.
+        mend: what to do about a file that is none of the user's.
+
+    Raises:
+        ConfigError: there is no file where the user says.
+        GenlabError: it cannot be read, its SHA-256 is not the expected one, or it holds anything but finite tensors;
+            nothing in it is run.
     """
     try:
-        raw = Path(weights).expanduser().read_bytes() if weights else bundled(name)
+        raw = path.read_bytes()
     except OSError as error:
-        raise GenlabError(f"weights of extractor {name}: {weights or name}: {error.strerror}") from None
+        if mend:
+            raise GenlabError(f"weights of extractor {title}: {path}: {error.strerror}; {mend}") from None
+        raise ConfigError("extractor.weights", path, f"{error.strerror}, and extractor={title} needs it") from None
+    digest = hashlib.sha256(raw).hexdigest()
+    if expected not in ("", digest):
+        raise GenlabError(f"{path}: damaged, expected sha256:{expected}, found sha256:{digest}; {mend}")
     try:
-        net.load_state_dict(load(raw))
-    except Exception as error:  # safetensors raises its own kinds for a damaged file, torch another for a wrong one
-        reason = " ".join(str(error).split())[:160]
-        raise GenlabError(f"weights of extractor {name} are damaged or of another net: {reason}") from None
-    return hashlib.sha256(raw).hexdigest()[:12]
+        safe = path.suffix == ".safetensors"
+        state = load(raw) if safe else torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+    except Exception:  # pickle, zipfile, torch and safetensors have many words for a damaged file
+        state = None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        kinds = "a .safetensors file or a .pth with a state dict of tensors alone"
+        raise GenlabError(f"weights of extractor {title}: {path}: damaged, or not {kinds}")
+    for name, value in state.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise GenlabError(f"weights of extractor {title}: {path}: some of {name} are not finite")
+    return state, digest
 
 
-def bundled(name: str) -> bytes:
-    """The weights file that the package ships for the extractor ``name``."""
-    return importlib.resources.files("genlab.extractors").joinpath(f"weights/{name}.safetensors").read_bytes()
+def fit(net: nn.Module, state: Mapping[str, Tensor], title: str, path: str | Path) -> None:
+    """Load a net's weights, all of them and no others.
+
+    Raises:
+        GenlabError: they are of another net.
+    """
+    ours, theirs = ({name: tuple(value.shape) for name, value in one.items()} for one in (net.state_dict(), state))
+    for name in [*ours, *theirs]:
+        if ours.get(name) != theirs.get(name):
+            there, here = (f"of shape {one[name]}" if name in one else "missing" for one in (theirs, ours))
+            told = f"{name} is {there}, and here {here}"
+            raise GenlabError(f"weights of extractor {title}: {path}: of another net: {told}")
+    net.load_state_dict(state)
+
+
+def made(path: Path) -> str:
+    """The SHA-256 that a bundled file of weights had when it was made; empty where nobody wrote it down."""
+    try:
+        sums = dict(line.split()[::-1] for line in (WEIGHTS / SUMS).read_text().splitlines())
+    except (OSError, ValueError):
+        return ""
+    return sums.get(path.name, "")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genlab.data import cifar10
-from genlab.extractors.base import Features, read_weights
+from genlab.extractors.base import WHOLE, Features, read_weights
 from genlab.spec import Spec
 
 SIDE = 32
@@ -85,10 +85,12 @@ class CIFAR10(nn.Module):
     name: ClassVar[str] = "cifar10"
     dimensions: ClassVar[int] = 256
     classes: ClassVar[int] = 10
+    rounding: ClassVar[str] = WHOLE
 
     def __init__(self, spec: Spec, weights: str | None = None):
         super().__init__()
         self.levels = spec.levels
+        self.resize = WHOLE if tuple(spec.shape[-2:]) == (SIDE, SIDE) else f"antialiased bilinear to {SIDE}x{SIDE}"
         self.net = ColourNet()
         self.hash = read_weights(self.name, weights, self.net)
         self.requires_grad_(False).eval()

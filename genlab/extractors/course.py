@@ -171,6 +171,26 @@ def give_unit(net: Any, last: Any, prepare: Change, x: Tensor) -> None:
 
 
 @torch.no_grad()
+def give_certainty(net: Any, prepare: Change, test: Examples) -> None:
+    """Scale the last layer so that p(y|x) = softmax(s logits) is as likely as a scale can make the labels of ``test``.
+
+    Labels that were smoothed leave a net less sure than it is right: real MNIST digits then had an Inception Score of
+    7.7 of 10 under a classifier that is right on 99.7 %. Accuracies and features stay. (Temperature scaling: Guo et al.
+    2017, arXiv 1706.04599, section 4.2)
+    """
+    assert test.y is not None
+    logits = torch.cat([net(prepare(part)) for part in test.x.split(PART)]).double()
+    given = logits.gather(1, test.y[:, None]).mean()
+    low, high = 0.0, 100.0
+    for _ in range(60):  # -log p is convex in s, with derivative E[sum_k p_k logit_k - logit_y]
+        scale = (low + high) / 2
+        slope = ((scale * logits).softmax(1) * logits).sum(1).mean() - given
+        low, high = (scale, high) if slope < 0 else (low, scale)
+    net.classify.weight *= scale
+    net.classify.bias *= scale
+
+
+@torch.no_grad()
 def share_right(net: nn.Module, prepare: Change, test: Examples) -> float:
     """Accuracy."""
     assert test.y is not None

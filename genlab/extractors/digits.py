@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genlab.extractors.base import Features, read_weights
+from genlab.extractors.base import WHOLE, Features, read_weights
 from genlab.spec import Spec
 
 
@@ -48,10 +48,14 @@ class Digits(nn.Module):
     name: ClassVar[str] = "digits"
     dimensions: ClassVar[int] = 64
     classes: ClassVar[int] = 10
+    rounding: ClassVar[str] = WHOLE
 
     def __init__(self, spec: Spec, weights: str | None = None):
         super().__init__()
         self.levels = spec.levels
+        sides = tuple(spec.shape[-2:])
+        margin = "without a margin of 1/7, " if min(sides) >= 14 else ""
+        self.resize = WHOLE if sides == (8, 8) else f"{margin}averaged over areas to 8x8"
         self.net = DigitsNet()
         self.hash = read_weights(self.name, weights, self.net)
         self.requires_grad_(False).eval()

@@ -13,9 +13,8 @@ from genlab import ranks
 from genlab.data.base import data_root
 from genlab.data.files import Download, fetch
 from genlab.errors import GenlabError
-from genlab.extractors.base import Features
+from genlab.extractors.base import WHOLE, Features, read_state
 from genlab.extractors.inception_net import InceptionV3
-from genlab.extractors.module import read_state
 from genlab.spec import Spec
 
 SIZE = 299  # pixels, in both directions
@@ -56,13 +55,15 @@ class Inception(nn.Module):
     name: ClassVar[str] = "inception"
     dimensions: ClassVar[int] = 2048
     classes: ClassVar[int] = 1008
+    resize: ClassVar[str] = f"bilinear of TensorFlow 1 to {SIZE}x{SIZE}"
 
     def __init__(self, spec: Spec, weights: str | None = None):
         super().__init__()
         self.levels = spec.levels
+        self.rounding = WHOLE if spec.levels == 256 else "to 8 bits"
         path = Path(weights).expanduser() if weights else published()
         expected = "" if weights else WEIGHTS.checksum.removeprefix("sha256:")
-        state, digest = read_state(path, self.name, expected)
+        state, digest = read_state(path, self.name, expected, "" if weights else "delete it")
         with torch.device("meta"):  # no weights are drawn only to be replaced
             self.net = InceptionV3()
         try:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genlab.data import fashion_mnist, mnist
-from genlab.extractors.base import Features, read_weights
+from genlab.extractors.base import WHOLE, Features, read_weights
 from genlab.spec import Spec
 
 SIDE = 28
@@ -58,12 +58,14 @@ class MNIST(nn.Module):
     name: ClassVar[str] = "mnist"
     dimensions: ClassVar[int] = 96
     classes: ClassVar[int] = 10
+    rounding: ClassVar[str] = WHOLE
     subject: ClassVar[str] = "the ten digits"
     labels: ClassVar[tuple[str, ...]] = mnist.MNIST.class_names
 
     def __init__(self, spec: Spec, weights: str | None = None):
         super().__init__()
         self.levels = spec.levels
+        self.resize = WHOLE if tuple(spec.shape[-2:]) == (SIDE, SIDE) else f"antialiased bilinear to {SIDE}x{SIDE}"
         self.net = GreyNet()
         self.hash = read_weights(self.name, weights, self.net)
         self.requires_grad_(False).eval()

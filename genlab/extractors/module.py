@@ -1,22 +1,22 @@
-"""A torch module of the user's as extractor, and files of weights that genlab did not make."""
+"""A torch module of the user's as extractor."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import inspect
-import io
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import torch
-from safetensors.torch import load
 from torch import Tensor, nn
 from torch.nn import functional
 
 from genlab.errors import ConfigError, GenlabError
-from genlab.extractors.base import Features
+from genlab.extractors.base import WHOLE, Features, fit, read_state
 from genlab.spec import Spec
 
 
@@ -37,6 +37,7 @@ class Module(nn.Module):
     """
 
     name: str = "module"
+    rounding: ClassVar[str] = WHOLE
 
     def __init__(
         self,
@@ -52,14 +53,11 @@ class Module(nn.Module):
         if size is not None and size < 1:
             raise ConfigError("extractor.size", size, "is at least 1")
         self.name, self.size, self.levels = name, size, spec.levels
+        self.resize = WHOLE if size is None else f"averaged over areas to {size}x{size}"
         self.net = made(net, spec)
         if weights:
             state, _ = read_state(Path(weights).expanduser(), name)
-            try:
-                self.net.load_state_dict(state)
-            except RuntimeError as error:
-                reason = " ".join(str(error).split())[:160]
-                raise GenlabError(f"weights of extractor {name}: {weights}: of another net: {reason}") from None
+            fit(self.net, state, name, weights)
         self.requires_grad_(False).eval()
         self.hash = fingerprint(self.net, size)
         try:
@@ -123,34 +121,15 @@ def made(net: nn.Module | Callable[..., nn.Module] | None, spec: Spec) -> nn.Mod
 
 
 def fingerprint(net: nn.Module, size: int | None) -> str:
-    """Of a net's structure, of its weights, and of what images are resized to."""
+    """Of a net's structure, of the files that its classes are written in, of its weights, and of what images are
+    resized to."""
     kind = type(net)
     found = hashlib.sha256(f"{kind.__module__}.{kind.__qualname__} {net} {size}".encode())
+    for module in sorted({type(part).__module__ for part in net.modules()}):
+        path = getattr(sys.modules.get(module), "__file__", None)
+        if path and not module.startswith("torch."):
+            found.update(Path(path).read_bytes())
     for name, value in net.state_dict().items():
         found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return found.hexdigest()[:12]
-
-
-def read_state(path: Path, title: str, expected: str = "") -> tuple[dict[str, Tensor], str]:
-    """Tensors by name, of a .safetensors file or of a state dict that torch saved; and the file's SHA-256.
-
-    Raises:
-        GenlabError: it cannot be read, or its SHA-256 is not the expected one, or it holds anything else; nothing in it
-            is run.
-    """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise GenlabError(f"weights of extractor {title}: {path}: {error.strerror}") from None
-    digest = hashlib.sha256(raw).hexdigest()
-    if expected not in ("", digest):
-        raise GenlabError(f"{path}: damaged, expected sha256:{expected}, found sha256:{digest}; delete it")
-    try:
-        safe = path.suffix == ".safetensors"
-        state = load(raw) if safe else torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
-    except Exception:  # pickle, zipfile, torch and safetensors have many words for a damaged file
-        state = None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise GenlabError(f"weights of extractor {title}: {path}: damaged, or not a state dict of tensors alone")
-    return state, digest

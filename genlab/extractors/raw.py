@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from genlab.extractors.base import Features
+from genlab.extractors.base import WHOLE, Features
 from genlab.spec import Spec
 
 MOST = 4096  # dimensions: a covariance of more is a matter of minutes and of gigabytes
@@ -25,6 +25,8 @@ class Raw(nn.Module):
     name: ClassVar[str] = "raw"
     classes: ClassVar[int] = 0
     hash: ClassVar[str] = "raw"
+    resize: ClassVar[str] = WHOLE
+    rounding: ClassVar[str] = WHOLE
 
     def __init__(self, spec: Spec):
         super().__init__()

@@ -14,7 +14,7 @@ from torchmetrics import Metric
 
 from genlab.build import build, locate
 from genlab.data.base import Data
-from genlab.errors import ConfigError, nearest
+from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.extractors.base import Shared
 from genlab.models.base import Samples
 from genlab.presets import conf_folder
@@ -50,7 +50,7 @@ def choose(
         found: Sequence[Shared | None] = [None]
         if "extractor" in inspect.signature(target).parameters:
             found = shared
-            if not found:
+            if refusals:
                 left_out[title] = "; ".join(dict.fromkeys(refusals))
         for extractor in found:
             metric = build(nodes[name], spec=spec, data=data, n=n, extractor=extractor)
@@ -63,27 +63,33 @@ def choose(
 
 
 def extractors(options: Mapping[str, Any], spec: Spec) -> tuple[list[Shared], list[str]]:
-    """The extractor that the options name, or all that suit the data; and why others do not.
+    """The extractor that the options name, or all that suit the data; and why some are missing.
 
     Raises:
         ConfigError: the extractor named cannot look at such data.
     """
-    named = options.get("extractor")
-    if named:
-        target: Any = locate(named["_target_"])
+    node = options.get("extractor")
+    if node:
+        target: Any = locate(node["_target_"])
         if refusal := target.refuses(spec):
             raise ConfigError("extractor", target.name, refusal)
-        return [Shared(build(named, spec=spec))], []
-    found, refusals = [], []
+        return [Shared(build(node, spec=spec))], []
+    found, damaged, able, refusals = [], [], [], []
     for node in presets("extractor", options).values():
         target = locate(node["_target_"])
         if target.suits(spec):
-            found.append(Shared(build(node, spec=spec)))
+            try:
+                found.append(Shared(build(node, spec=spec)))
+            except GenlabError as error:  # of its weights; nobody named it, so the figures of others go on
+                damaged.append(str(error))
         elif not target.refuses(spec):
-            refusals.append(f"extractor={target.name} could look at them")
+            able.append(target.name)
         else:
             refusals.append(target.refuses(spec))
-    return found, refusals
+    if found:
+        return found, damaged
+    could = [f"no extractor is taken for such data unasked; extractor={', '.join(able)} could look at them"]
+    return [], [*damaged, *(could if able else refusals)]
 
 
 def presets(group: str, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -111,7 +117,7 @@ def _wanted(asked: Any, nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:
         for figure in getattr(locate(node["_target_"]), "figures", ()):
             known.setdefault(figure, []).append(name)  # several metrics may give one figure, each of other data
     wanted: list[str] = []
-    for text in asked.split(",") if isinstance(asked, str) else map(str, asked):
+    for text in named({"metrics": asked}):
         names = known.get(text) or [name for figure in known if text.startswith(f"{figure}_") for name in known[figure]]
         if not names:
             raise ConfigError("metrics", text, f"no such metric; there are {', '.join(known)}", nearest(text, known))
@@ -119,12 +125,19 @@ def _wanted(asked: Any, nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(wanted))
 
 
-def asked_for(figure: str, options: Mapping[str, Any]) -> bool:
-    """Whether ``metrics`` names a figure, with or without its extractor, or the metric that it is of; or nothing."""
+def named(options: Mapping[str, Any]) -> list[str]:
+    """The names that ``metrics`` holds; none for all that there are."""
     asked = options["metrics"]
     if asked in (None, "auto"):
+        return []
+    return [name for name in (asked.split(",") if isinstance(asked, str) else map(str, asked)) if name]
+
+
+def asked_for(figure: str, options: Mapping[str, Any]) -> bool:
+    """Whether ``metrics`` names a figure, with or without its extractor, or the metric that it is of; or nothing."""
+    names = set(named(options))
+    if not names:
         return True
-    names = set(asked.split(",") if isinstance(asked, str) else map(str, asked))
     for name, node in presets("metric", options).items():
         for given in getattr(locate(node["_target_"]), "figures", ()):
             if (figure == given or figure.startswith(f"{given}_")) and {name, given} & names:

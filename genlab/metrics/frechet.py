@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import ClassVar
 
 import numpy as np
@@ -50,7 +51,7 @@ class FrechetDistance(Metric):
     """``frechet_distance`` of Gaussians with the means and covariances (ddof 1) of generated and real features.
 
     Streamed: sums of features and of their outer products in float64. Biased upwards for few samples, so the numbers of
-    both are part of its protocol. Fewer samples than features are fine, though then the bias is large.
+    both are part of its protocol. Fewer samples than features are fine, though then the bias is large, and it warns.
 
     Args:
         extractor: gives the features.
@@ -92,6 +93,9 @@ class FrechetDistance(Metric):
             raise GenlabError(f"a Frechet distance takes two examples on each side; here are {counts}")
         if not self.outer.isfinite().all():
             raise GenlabError("some features are not finite, so there is no Frechet distance")
+        least, size = int(self.count.min()), self.total.shape[1]
+        if least <= size:
+            warnings.warn(f"{least} examples for {size} features: far above what thousands would give", stacklevel=2)
         mean = self.total / self.count[:, None]
         covariance = self.outer - self.count[:, None, None] * mean[:, :, None] * mean[:, None, :]
         covariance = covariance / (self.count[:, None, None] - 1)

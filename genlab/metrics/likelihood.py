@@ -14,6 +14,7 @@ from genlab.metrics.base import Figure
 from genlab.models.base import Batch, Bound, Density, Weighs
 from genlab.spec import Spec
 
+MARKS = ("", "=", "~", "<=")
 IMPORTANCE_SAMPLES = 500  # 500 to 1000 are usual on small machines; Burda et al. report 5000
 
 
@@ -39,6 +40,8 @@ class Likelihood(Metric):
     figures: ClassVar[tuple[str, ...]] = ("nats", "bpd", "negative_elbo", "ess")
     higher_is_better = False
     full_state_update = False
+    exactness: Tensor
+    draws: Tensor
     count: Tensor
     total: Tensor
     squares: Tensor
@@ -48,8 +51,9 @@ class Likelihood(Metric):
         if k is not None and k < 1:
             raise GenlabError(f"k={k}: a bound takes at least one importance sample")
         self.spec, self.k, self.reads = spec, k, (split,)
-        self.how: dict[str, Any] = {}
-        self.mark = ""
+        # How the figures came about: states, for a rank may be shown no example.
+        self.add_state("exactness", torch.zeros((), dtype=torch.long), dist_reduce_fx="max")
+        self.add_state("draws", torch.zeros((), dtype=torch.long), dist_reduce_fx="max")
         for name in ("count", "total", "squares"):  # of the likelihood, the bound of one sample, the effective size
             self.add_state(name, torch.zeros(3, dtype=torch.float64), dist_reduce_fx="sum")
 
@@ -61,12 +65,12 @@ class Likelihood(Metric):
         """Add the examples of a batch, with whatever the model can say about them."""
         x, y = batch["x"], batch.get("y")
         if isinstance(model, Density):
-            self.mark = "=" if model.exact else "~"
+            self._is("=" if model.exact else "~")
             self._add_log_prob(0, model.log_prob(x, y))
         elif isinstance(model, Bound):
             latent = hasattr(model, "terms")
             k = self.k or (IMPORTANCE_SAMPLES if latent else 1)
-            self.mark, self.how = "<=", {"k": k}
+            self._is("<=", k)
             if isinstance(model, Weighs) and k > 1:
                 weights = model.log_weights(x, y, k)
                 self._add_log_prob(0, weights.logsumexp(0) - math.log(k))
@@ -75,6 +79,10 @@ class Likelihood(Metric):
                 self._add_log_prob(0, model.bound(x, y, k))
             if latent and k > 1:
                 self._add_log_prob(1, model.bound(x, y, 1))
+
+    def _is(self, mark: str, draws: int = 0) -> None:
+        self.exactness = torch.full_like(self.exactness, MARKS.index(mark))
+        self.draws = torch.full_like(self.draws, draws)
 
     def _add_log_prob(self, row: int, log_prob: Tensor) -> None:
         nats = -log_prob.double()
@@ -93,19 +101,20 @@ class Likelihood(Metric):
         """nats, bpd for integer data, negative_elbo and ess where the first is a tighter bound."""
         if not self.count[0]:
             raise GenlabError(f"the split '{self.reads[0]}' holds no example")
-        protocol = {"n": int(self.count[0])}
+        protocol, mark = {"n": int(self.count[0])}, MARKS[int(self.exactness)]
+        how: dict[str, Any] = {"k": int(self.draws)} if self.draws else {}
         value, stderr = self._mean(0)
-        figures = {"nats": Figure(value, self.mark, stderr, protocol | self.how)}
+        figures = {"nats": Figure(value, mark, stderr, protocol | how)}
         if self.spec.levels is not None:
             unit = self.spec.dimensions * math.log(2)
             error = None if stderr is None else stderr / unit
-            figures["bpd"] = Figure(value / unit, self.mark, error, protocol | self.how)
+            figures["bpd"] = Figure(value / unit, mark, error, protocol | how)
         if self.count[1]:
             value, stderr = self._mean(1)
             figures["negative_elbo"] = Figure(value, "<=", stderr, protocol | {"k": 1})
         if self.count[2]:
             value, stderr = self._mean(2)
-            figures["ess"] = Figure(value, "~", stderr, protocol | self.how)
+            figures["ess"] = Figure(value, "~", stderr, protocol | how)
         return figures
 
     def _mean(self, row: int) -> tuple[float, float | None]:

@@ -15,7 +15,7 @@ from genlab.metrics.features import keep, keep_features, kept, some, squared_dis
 from genlab.models.base import Batch, Samples
 from genlab.spec import Spec
 
-MULTIPLES = (1.0, 0.25, 0.5, 2.0, 4.0)  # of the median distance; the first alone is the median heuristic
+MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the median distance between real examples
 POOLED = 1000  # examples that the median distance is of
 
 
@@ -43,15 +43,16 @@ class MMD(Metric):
     """Unbiased estimate of MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y), k a Gaussian.  (Gretton et al. 2012, eq. 3)
 
     Of the bandwidth s in k = exp(-|x - y|^2 / 2 s^2): ``mmd2`` takes the median distance between examples of both
-    sides together, and ``mmd2_multi`` the mean of kernels with 1/4, 1/2, 1, 2 and 4 times the median. The median is
-    over pairs of at most 1000 examples; so each model is seen through a kernel of its own width, which the real
-    examples and it decide together. Unbiased estimates are below zero at times, and then ``mmd``, the root of ``mmd2``,
-    is left out. Without a standard error: at equality of the two distributions the estimate degenerates, and the usual
-    one does not hold.
+    sides together, so that each model is seen through a kernel of its own width. ``mmd2_multi`` is the mean of kernels
+    of fixed widths, the same for all models: those given, or 1/4, 1/2, 1, 2 and 4 times the median distance between
+    real examples. Medians are over pairs of at most 1000 examples. Unbiased estimates are below zero at times, and then
+    ``mmd``, the root of ``mmd2``, is left out. Without a standard error: at equality of the two distributions the
+    estimate degenerates, and the usual one does not hold.
 
     Args:
         extractor: gives the features.
         limit: examples of either side at most; more are thinned by the seed.
+        bandwidths: of the fixed kernels, in units of the features; None: multiples of the median between real examples.
         seed: of the examples that are compared, and of those that give the median.
         split: of the real examples.
     """
@@ -63,12 +64,21 @@ class MMD(Metric):
     generated: list[Tensor]
     real: list[Tensor]
 
-    def __init__(self, extractor: Extractor, limit: int = 5000, seed: int = 2020, split: str = "test"):
+    def __init__(
+        self,
+        extractor: Extractor,
+        limit: int = 5000,
+        bandwidths: list[float] | None = None,
+        seed: int = 2020,
+        split: str = "test",
+    ):
         super().__init__()
         if limit < 2:
             raise GenlabError(f"limit={limit}: a kernel MMD takes two examples on each side")
+        if bandwidths is not None and not (bandwidths and all(width > 0 for width in bandwidths)):
+            raise GenlabError(f"bandwidths={bandwidths}: a kernel's width is positive, and there is one at least")
         self.extractor, self.reads = extractor, (GENERATED, split)
-        self.limit, self.seed = limit, seed
+        self.limit, self.bandwidths, self.seed = limit, bandwidths, seed
         keep_features(self)
 
     def refuses(self, spec: Spec) -> str:
@@ -80,16 +90,21 @@ class MMD(Metric):
         keep(self, batch, source)
 
     def compute(self) -> dict[str, Figure]:
-        """The square at the median bandwidth, that of the five kernels, and the root of the first if there is one."""
+        """The square at the median bandwidth, that of the fixed ones, and the root of the first if there is one."""
         generated, real = kept(self, 2, "a kernel MMD")
-        protocol = {"n real": len(real), "limit": self.limit, "bandwidth": "median", "pick seed": self.seed}
+        protocol = {"n real": len(real), "limit": self.limit, "pick seed": self.seed}
         x, y = (some(side, self.limit, self.seed) for side in (generated, real))
         median = median_distance(some(torch.cat([x, y]), POOLED, self.seed))
-        bandwidths = [multiple * median for multiple in MULTIPLES]
-        squares = mean_kernels(x, x, bandwidths) + mean_kernels(y, y, bandwidths) - 2 * mean_kernels(x, y, bandwidths)
-        square = float(squares[0])
+        if self.bandwidths is None:
+            of_real = median_distance(some(y, POOLED, self.seed))
+            fixed, told = [multiple * of_real for multiple in MULTIPLES], "median of real x 1/4 ... 4"
+        else:
+            fixed, told = self.bandwidths, ", ".join(map(str, self.bandwidths))
+        widths = [median, *fixed]
+        squares = mean_kernels(x, x, widths) + mean_kernels(y, y, widths) - 2 * mean_kernels(x, y, widths)
+        square, own = float(squares[0]), protocol | {"bandwidth": "median"}
         figures = {
-            "mmd2": Figure(square, protocol=protocol),
-            "mmd2_multi": Figure(float(squares.mean()), protocol=protocol | {"bandwidth": "median x 1/4 ... 4"}),
+            "mmd2": Figure(square, protocol=own),
+            "mmd2_multi": Figure(float(squares[1:].mean()), protocol=protocol | {"bandwidth": told}),
         }
-        return figures | ({"mmd": Figure(square**0.5, protocol=protocol)} if square > 0 else {})
+        return figures | ({"mmd": Figure(square**0.5, protocol=own)} if square > 0 else {})

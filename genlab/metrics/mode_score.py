@@ -30,10 +30,12 @@ class ModeScore(Metric):
     mode_score_train = exp(E KL(p(y|x) || p_train) - KL(p_train || p_gen)),
     class_kl         = KL(p_train || p_gen) in nats,  p_gen(y) = E p(y|x), all E over generated x.
 
-    In the first, as it is printed, p_train cancels, so that it is the Inception Score of one split and sees no missing
-    class; the second turns the last term around, and sees it. p_train is the mean of the same
-    classifier's p(y|x) over all training examples, a deviation: the paper has the frequencies of the labels, which the
-    classifier's errors would be held against.
+    In the first, as it is printed, p_train cancels, so that it is the Inception Score of one split and does not see how
+    often the training data have a class. The second turns the last term around: it is the first times
+    exp(KL(p_gen || p_train) - KL(p_train || p_gen)), and for a classifier that is sure, K exp(-class_kl) where training
+    classes are equally frequent. Where they are not, wrong frequencies may raise it, so ``class_kl`` is what tells.
+    p_train is the mean of the same classifier's p(y|x) over all training examples, a deviation: the paper has the
+    frequencies of the labels, which the classifier's errors would be held against.
 
     No class is quite empty, for a softmax is positive; probabilities are kept as their logarithms in float64, so
     ``class_kl`` is finite even where they underflow. How large it grows for a class that is never generated is then up

@@ -62,9 +62,26 @@ class Decodes(Protocol):
 
 
 @runtime_checkable
+class Generates(Decodes, Protocol):
+    def generate(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """What ``decode`` rounds, differentiable by z: examples scaled to [-1, 1] where data are integers, (B, ...)."""
+        ...
+
+
+@runtime_checkable
 class Encodes(Decodes, Protocol):
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The latent code of each example, (B, Z); the posterior mean where there is a posterior."""
+        ...
+
+
+@runtime_checkable
+class Hierarchical(Encodes, Protocol):
+    levels: int
+    """Number of levels of the latent code: 1 the nearest to the example, the last that of ``encode``."""
+
+    def reconstruct(self, x: Tensor, level: int, y: Tensor | None = None) -> Tensor:
+        """What is left of each example after going up to a level and back, (B, *spec.shape)."""
         ...
 
 
@@ -90,9 +107,37 @@ class Joint(Posterior, Protocol):
 
 
 @runtime_checkable
+class Varies(Protocol):
+    def variations(self, noise: Noise, steps: int) -> dict[str, Tensor]:
+        """By name of a code, data-space examples in which it alone changes: (len(noise), columns, *spec.shape)."""
+        ...
+
+
+@runtime_checkable
 class Criticises(Protocol):
-    def criticise(self, x: Tensor) -> Tensor:
+    def criticise(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """A critic's values of data-space examples, (B,)."""
+        ...
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    supervised: bool
+    """True: class k is the data's class k; False: the model's categories are its own, in no known order."""
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Logits of the classes of data-space examples, (B, K)."""
+        ...
+
+
+@runtime_checkable
+class Featurises(Protocol):
+    def features(self, x: Tensor) -> Tensor:
+        """What a critic's hidden layers see in data-space examples, (B, D), D as the critic has it.
+
+        Raises:
+            GenlabError: its net does not say what its layers see.
+        """
         ...
 
 
@@ -104,7 +149,14 @@ class Translates(Protocol):
 
 
 class AdversarialLoss(Protocol):
-    """Two pure functions of critic values; both are minimised, and neither knows a network or a step."""
+    """Two pure functions of critic values; both are minimised, and neither knows a network or a step.
+
+    A loss whose generator is judged beside real examples says ``needs_real: ClassVar[bool] = True``: others are given
+    None for them. One that is defined on the examples too says ``needs_examples: ClassVar[bool] = True`` and is called
+    with one more argument, the pair (real, generated), (B, D) each. Where players make both kinds, as an encoder and a
+    generator do, they minimise ``both(real, fake)`` where the loss has it, else the critic's loss with its labels
+    exchanged.
+    """
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         """The critic's loss from its values on real and generated examples, (B,) each."""
@@ -118,7 +170,10 @@ class AdversarialLoss(Protocol):
 @runtime_checkable
 class Game(Protocol):
     def players(self) -> dict[str, list[nn.Module]]:
-        """Who plays, in the order of play, and the modules each one trains; the last player's turn closes a step."""
+        """Who plays, in the order of play, and the modules each one trains; the last player's turn closes a step.
+
+        Averaged are the weights of the last player, or of all players that a game names by ``averaged``, a tuple.
+        """
         ...
 
     def turn(
@@ -126,6 +181,6 @@ class Game(Protocol):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The scalar that ``player`` minimises on ``batch``, and detached parts of it to be logged.
 
-        ``penalty`` is None in turns without one (a lazy penalty) and for players that are not critics.
+        ``penalty`` is None in turns without one (a lazy penalty); the last player may have a term of it, too.
         """
         ...

@@ -1,9 +1,13 @@
-"""What a penalty is: everything that keeps a critic smooth, by a term, by a projection, or by reparametrisation."""
+"""What a penalty is: all that keeps a critic smooth, by a term, a projection, or reparametrisation; and what else
+a generator is asked for."""
 
 from collections.abc import Callable
-from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
+
+Critic = Callable[[Tensor], Tensor]
+"""From examples as the critic sees them, (B, ...), to its values, (B,)."""
 
 
 class Penalty:
@@ -16,14 +20,28 @@ class Penalty:
     """
 
     every: int = 1
-    twice: ClassVar[bool] = False
+    twice: bool = False
 
     def prepare(self, critic: nn.Module) -> None:
-        """Called once for each of the critic's modules, before training and after loading alike."""
+        """Called for each of the critic's modules, before training and after loading alike; again does no harm."""
 
-    def term(self, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor | None:
+    def term(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor | None:
         """A scalar added to the critic's loss, from examples as the critic sees them, (B, ...), or None."""
+        return None
+
+    def imitation(self, features: Critic, real: Tensor, fake: Tensor) -> Tensor | None:
+        """A scalar added to the generator's loss, from what the critic's last layer is given, (B, F), or None."""
         return None
 
     def project(self, critic: nn.Module) -> None:
         """Called after each of the critic's optimizer steps."""
+
+
+def slopes(critic: Critic, x: Tensor) -> Tensor:
+    """The critic's gradient at each example of ``x``, (B, D) whatever the shape of an example; differentiable again.
+
+    Critics that rate an example by itself, without batch norm: else it is the gradient of the sum of all values.
+    """
+    x = x.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    return slope.flatten(1)

@@ -1,12 +1,8 @@
 """R1: the critic is flat where the data are."""
 
-from collections.abc import Callable
-from typing import ClassVar
-
-import torch
 from torch import Tensor
 
-from genlab.penalties.base import Penalty
+from genlab.penalties.base import Critic, Penalty, slopes
 
 
 class R1(Penalty):
@@ -20,13 +16,11 @@ class R1(Penalty):
             regularisation, Karras et al. 2020, arXiv 1912.04958, who have 16); the paper has 1.
     """
 
-    twice: ClassVar[bool] = True
+    twice: bool = True
 
     def __init__(self, weight: float = 10.0, every: int = 1):
         self.weight, self.every = weight, every
 
-    def term(self, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+    def term(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
         """The penalty from real examples, (B, ...)."""
-        real = real.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
-        return slope.square().sum() * (self.weight * self.every / 2 / len(real))
+        return slopes(critic, real).square().sum() * (self.weight * self.every / 2 / len(real))

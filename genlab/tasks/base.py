@@ -36,6 +36,7 @@ class Made(NamedTuple):
         labels: theirs; None where there are none.
         draw: writes the picture to a path; None for the usual one of such examples.
         columns: how many examples stand in a row of the usual picture.
+        groups: how many neighbours in such a row belong together, in turn.
         arrays: for samples.npz, in place of what stands there usually, or beside it.
     """
 
@@ -43,6 +44,7 @@ class Made(NamedTuple):
     labels: Tensor | None = None
     draw: Callable[[Path], None] | None = None
     columns: int | None = None
+    groups: Sequence[int] = ()
     arrays: Mapping[str, np.ndarray] = {}
 
 

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from genlab import plots
 from genlab.checkpoint import Loaded
 from genlab.errors import ConfigError, nearest
-from genlab.models.base import Decodes
+from genlab.models.base import Decodes, Encodes
 from genlab.noise import Noise
-from genlab.tasks.base import Made, capable, chosen_labels
+from genlab.tasks.base import Made, capable, chosen_labels, examples_of
 
 STEPS = 10
+MOST = 30  # paths in one picture of vectors
 
 
 def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> Made:
-    """Rows of ten, from the code of one seed to that of the next, by ``path=spherical`` or ``linear``.
+    """Rows of ten, from the code of one seed to that of the next, by ``path=spherical`` or ``linear``; of vectors,
+    their paths over the test data.
+
+    With ``ends=test`` the codes are those of test examples, a seed being an index of the test split.
 
     In samples.npz, ``seeds`` (N, 2) are the two ends of each sample's row and ``t`` (N) how far along it is.
     """
@@ -29,9 +35,13 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
     if options["path"] not in PATHS:
         raise ConfigError("path", options["path"], f"is one of {', '.join(PATHS)}", nearest(options["path"], PATHS))
     between, pairs = PATHS[options["path"]], len(seeds) // 2
-    codes = Noise(seeds, device).normal(model.latent)
-    t = torch.linspace(0, 1, STEPS, device=codes.device)[:, None]
+    if options["ends"] not in ("samples", "test"):
+        near = nearest(options["ends"], ("samples", "test"))
+        raise ConfigError("ends", options["ends"], "is samples or test", near)
     labels = chosen_labels(loaded, options, pairs)
+    drawn = options["ends"] == "samples"
+    codes = Noise(seeds, device).normal(model.latent) if drawn else encoded(loaded, seeds, device)
+    t = torch.linspace(0, 1, STEPS, device=codes.device)[:, None]
     y = None if labels is None else labels.repeat_interleave(STEPS)
     rows = []
     with torch.no_grad():
@@ -40,7 +50,22 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
             rows.append(model.decode(between(codes[2 * pair], codes[2 * pair + 1], t), part).cpu())
     ends = np.asarray(seeds[: 2 * pairs]).reshape(-1, 2).repeat(STEPS, 0)
     arrays = {"seeds": ends, "t": np.tile(np.linspace(0, 1, STEPS), pairs)}
-    return Made(torch.cat(rows), y, columns=STEPS, arrays=arrays)
+    draw = None
+    if loaded.spec.kind == "vector":
+        curves = torch.stack(rows)[:MOST, None, :, :2]
+        title = f"{options['path']} paths between latent codes, in data space"
+        draw = partial(plots.lines, curves=curves, data=examples_of(loaded).x[:, :2], title=title, ends=True)
+    return Made(torch.cat(rows), y, draw=draw, columns=STEPS, arrays=arrays)
+
+
+def encoded(loaded: Loaded, seeds: list[int], device: Any) -> Tensor:
+    """Codes of test examples, (N, Z)."""
+    model = capable(loaded, "interpolate", Encodes, "does not encode, so ends=test has no codes")
+    test = examples_of(loaded)
+    rows = torch.as_tensor([seed % len(test) for seed in seeds])
+    y = test.y[rows].to(device) if test.y is not None and getattr(model, "conditional", False) else None
+    with torch.no_grad():
+        return model.encode(test.x[rows].to(device), y)
 
 
 def spherical(one: Tensor, two: Tensor, t: Tensor) -> Tensor:

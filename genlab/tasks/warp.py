@@ -29,5 +29,10 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
     y = chosen_labels(loaded, options, 1)
     with torch.no_grad():
         x = model.decode(z, None if y is None else y.expand(len(z)).to(device)).cpu()
-    draw = partial(plots.lines, curves=x.view(2, LINES, POINTS, 2), data=examples_of(loaded).x)
+    draw = partial(
+        plots.lines,
+        curves=x.view(2, LINES, POINTS, 2),
+        data=examples_of(loaded).x,
+        title="the latent grid in data space",
+    )
     return Made(x, draw=draw, arrays={"seeds": torch.arange(len(x)).numpy()})

@@ -76,7 +76,7 @@ class Adversarial(Module):
                     self._turn(name, part, self.penalty if due else None)
                     for module in player.modules:
                         self.penalty.project(module)
-        self._turn(self.closing_player, batches[-1], None)
+        self._turn(self.closing_player, batches[-1], self.penalty)
 
     def _turn(self, name: str, batch: dict[str, Tensor], penalty: Penalty | None) -> None:
         parts = self.settings.accumulate_grad_batches

@@ -16,7 +16,7 @@ from typing import Any
 from pytorch_lightning import Callback, Trainer
 
 from genlab.data.base import Examples
-from genlab.run import Run
+from genlab.run import Run, stem
 from genlab.training.journal import Journal
 from genlab.training.meter import NotFiniteError
 from genlab.training.module import Module, validation_batches
@@ -131,19 +131,23 @@ class Validate(Part):
 
 
 class Keep(Part):
-    """``last.ckpt`` every so many steps, at step 100 and at the end; ``best.ckpt`` whenever validation was best."""
+    """``last.ckpt`` every so many steps, at step 100 and at the end; ``best.ckpt`` whenever validation was best; and
+    ``step_0001000.ckpt`` every ``lasting`` steps, which later ones do not replace: a course, without optimizers."""
 
-    def __init__(self, run: Run, every: int, validate: Validate):
-        self.run, self.every, self.validate = run, every, validate
+    def __init__(self, run: Run, every: int, validate: Validate, lasting: int | None = None):
+        self.run, self.every, self.validate, self.lasting = run, every, validate, lasting
 
     def after(self, trainer: Trainer, module: Module, step: int) -> None:
         ends = step == module.steps or trainer.should_stop
         best = self.validate.latest is not None and self.validate.best_step == step
-        if not (ends or best or step % self.every == 0 or step == 100):
+        lasts = self.lasting is not None and step % self.lasting == 0
+        if not (ends or best or lasts or step % self.every == 0 or step == 100):
             return
         module.meter.check()
         if best:
             trainer.save_checkpoint(self.run.checkpoints / "best.ckpt", weights_only=True)
+        if lasts:
+            trainer.save_checkpoint(self.run.checkpoints / f"{stem(step)}.ckpt", weights_only=True)
         if ends or step % self.every == 0 or step == 100:
             trainer.save_checkpoint(self.run.checkpoints / "last.ckpt")
             if trainer.is_global_zero:
@@ -158,7 +162,7 @@ class Pictures(Part):
 
     def after(self, trainer: Trainer, module: Module, step: int) -> None:
         if trainer.is_global_zero and step % self.every == 0 and step != module.steps:
-            path = self.run.samples / f"step_{step:07d}.png"
+            path = self.run.samples / f"{stem(step)}.png"
             with module.averaged() as model:
                 self.draw(model, path)
             for logger in trainer.loggers:

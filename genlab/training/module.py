@@ -109,15 +109,17 @@ class Module(LightningModule):
     def on_fit_start(self) -> None:
         players = list(self._players.values())
         self._closing = players[-1]
-        self._frozen = {
-            p.name: [q for other in players if other is not p for q in other.parameters if q.requires_grad]
+        parameters = list({id(q): q for player in players for q in player.parameters}.values())
+        self._frozen = {  # what two players share is free in the turns of both
+            p.name: [q for q in parameters if q.requires_grad and id(q) not in set(map(id, p.parameters))]
             for p in players
         }
         self._scaled = self.settings.precision == "16-mixed"
         # Lightning's way round by every callback's hooks is needed only where ranks or a gradient scaler take part.
         self._backward = self.manual_backward if self._scaled or self.trainer.world_size > 1 else Tensor.backward
         if self.settings.ema is not None:
-            closing = {id(parameter) for parameter in players[-1].parameters}
+            averaged = getattr(self.model, "averaged", (players[-1].name,))
+            closing = {id(parameter) for p in players if p.name in averaged for parameter in p.parameters}
             named = {name: p for name, p in self.model.named_parameters() if id(p) in closing}
             self._average = Average(named, self.settings.ema)
             if self._restored.get("average"):

@@ -28,6 +28,8 @@ class Settings:
         log_every: steps between two rows of metrics.csv.
         validate_every: steps between two validations, None: an epoch, but at most 20 times in a run.
         checkpoint_every: steps between two checkpoints; there is one at step 100 too, and at the end.
+        keep_every: steps between two checkpoints that stay, ``step_0001000.ckpt``, for ``genlab eval ckpt=all``; None:
+            none but the last and the best.
         sample_every: steps between two sample grids, None: twenty in a run.
         patience: stop after so many validations without a better one; None: never.
         deterministic: ask torch for deterministic kernels.
@@ -50,6 +52,7 @@ class Settings:
     log_every: int = 50
     validate_every: int | None = None
     checkpoint_every: int = 1000
+    keep_every: int | None = None
     sample_every: int | None = None
     patience: int | None = None
     deterministic: bool = False

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from genlab.errors import ConfigError, nearest
@@ -31,9 +32,11 @@ LEAST = {
     "trainer.log_every": 1,
     "trainer.validate_every": 1,
     "trainer.checkpoint_every": 1,
+    "trainer.keep_every": 1,
     "trainer.sample_every": 1,
     "trainer.patience": 1,
     "model.latent": 1,
+    "model.pack": 1,
     "loss.warmup": 0,
     "data.size": 1,
     "data.limit": 1,
@@ -229,6 +232,14 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def logger_extra(config: Config) -> Iterator[ConfigError]:
+    """TensorBoard is a package of its own."""
+    node = config.get("logger")
+    target = str(node.get("_target_", "")) if isinstance(node, Mapping) else ""
+    if target.endswith("TensorBoardLogger") and not (find_spec("tensorboard") or find_spec("tensorboardX")):
+        yield ConfigError("logger", "tensorboard", "not installed; pip install 'genlab[tensorboard]'", "csv")
+
+
 def own_requirements(config: Config) -> Iterator[ConfigError]:
     """What classes named in the config say they require."""
     for key, node in nodes(config):
@@ -274,4 +285,5 @@ RULES: tuple[Callable[[Config], Iterator[ConfigError]], ...] = (
     patience,
     ranges,
     own_requirements,
+    logger_extra,
 )

@@ -5,7 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from genlab.errors import GenlabError
 from genlab.models.base import AdversarialLoss, Batch
+from genlab.models.conditions import as_conditions, conditions
+from genlab.models.gan.critic import Critic
 from genlab.noise import Noise
 from genlab.penalties.base import Penalty
 from genlab.spec import Spec, from_signed, to_signed
@@ -15,17 +18,21 @@ class GAN(nn.Module):
     """x = G(z), z ~ N(0, I): the generator moves its examples to where a critic of real and generated ones rates high.
 
     Integer data are scaled to [-1, 1], where a generator of images ends in tanh; continuous data stay as they are.
-    Protocols: Samples, Decodes, Game. (Goodfellow et al. 2014, arXiv 1406.2661, Algorithm 1; what each player
-    minimises is the loss's and the penalty's affair.)
+    Protocols: Samples, Generates, Criticises, Game. (Goodfellow et al. 2014, arXiv 1406.2661, Algorithm 1; what each
+    player minimises is the loss's and the penalty's affair. Conditional: Mirza and Osindero 2014, arXiv 1411.1784.)
 
     Deviation: DCGAN and the first GAN draw z uniformly; a normal z is what all later recipes have.
 
     Args:
         spec: of the data.
-        generator: called with ``(spec, latent)``; a module from z, (B, Z), to scaled examples, (B, *spec.shape).
-        discriminator: called with ``(spec)``; a module from scaled examples to critic values, (B,).
+        generator: called with ``(spec, latent)`` and ``given=K`` under K conditions; a module from z, (B, Z), and
+            conditions, (B, K), to scaled examples, (B, *spec.shape).
+        discriminator: called with ``(spec)`` of packed examples, and ``given=pack K``; a module from scaled examples
+            and conditions to critic values, (B,).
         latent: number Z of latent dimensions.
         net: the word from which a preset names the two nets (``genlab.models.gan.${model.net}.Generator``).
+        pack: number of examples that the critic rates as one (PacGAN).
+        conditional: on the class, or on all attributes; generated examples have labels of real ones.
     """
 
     def __init__(
@@ -35,66 +42,58 @@ class GAN(nn.Module):
         discriminator: Callable[..., nn.Module],
         latent: int = 128,
         net: str = "",
+        pack: int = 1,
+        conditional: bool = False,
     ):
         super().__init__()
-        self.spec, self.latent, self.net = spec, latent, net
-        self.generator = generator(spec, latent)
-        self.discriminator = discriminator(spec)
-        # Batch norm sees whom it is averaged with: mixed batches would tell the critic more than an example does.
-        self.mixes = any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in self.discriminator.modules())
+        self.spec, self.latent, self.net, self.conditional = spec, latent, net, conditional
+        count = conditions(spec, conditional)
+        self.generator = generator(spec, latent, **({"given": count} if count else {}))
+        self.critic = Critic(discriminator(spec.packed(pack), **({"given": pack * count} if count else {})), pack)
 
     def players(self) -> dict[str, list[nn.Module]]:
         """The critic, then the generator."""
-        return {"critic": [self.discriminator], "generator": [self.generator]}
+        return {"critic": [self.critic], "generator": [self.generator]}
 
     def turn(
         self, player: str, batch: Batch, loss: AdversarialLoss, penalty: Penalty | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """What ``player`` minimises on ``batch``; ``critic`` among the parts is the loss without the penalty."""
-        x = batch["x"]
-        z = torch.randn(len(x), self.latent, device=x.device)
+        real, y = to_signed(batch["x"], self.spec.levels), batch.get("y")
+        z, given = torch.randn(len(real), self.latent, device=real.device), self.given(y)
         if player == "generator":
-            value = loss.generator(self.discriminator(self.generator(z)))
+            value = self.critic.against(self.generate(z, y), loss, real, given, penalty)
             return value, {"generator": value.detach()}
-        real = to_signed(x, self.spec.levels)
         with torch.no_grad():
-            fake = self.generator(z)
-        on_real, on_fake = self.rate(real, fake)
-        value = loss.critic(on_real, on_fake)
-        parts = {
-            "critic": value.detach(),
-            "critic_real": on_real.detach().mean(),
-            "critic_fake": on_fake.detach().mean(),
-        }
-        term = None if penalty is None else self.penalise(penalty, real, fake)
-        if term is not None:
-            parts["penalty"] = term.detach()
-            value = value + term
-        return value, parts
+            fake = self.generate(z, y)
+        return self.critic.turn(real, fake, loss, penalty, given)
 
-    def rate(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """Critic values of real and generated examples, (B,) each; in one call where that is exact."""
-        if self.mixes:
-            return self.discriminator(real), self.discriminator(fake)
-        on_real, on_fake = self.discriminator(torch.cat((real, fake))).chunk(2)
-        return on_real, on_fake
+    def generate(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Scaled examples of latents and labels, (B, *spec.shape)."""
+        given = self.given(y)
+        return self.generator(z) if given is None else self.generator(z, given)
 
-    def penalise(self, penalty: Penalty, real: Tensor, fake: Tensor) -> Tensor | None:
-        """The penalty's term, in full precision: under autocast the gradient of a gradient loses its last bits."""
-        if not torch.is_autocast_enabled(real.device.type):
-            return penalty.term(self.discriminator, real, fake)
-        with torch.autocast(real.device.type, enabled=False):
-            return penalty.term(self.discriminator, real.float(), fake.float())
+    def given(self, y: Tensor | None) -> Tensor | None:
+        """The conditions that are labels; None of a model that has none."""
+        return as_conditions(y, self.spec) if self.conditional else None
 
-    def criticise(self, x: Tensor) -> Tensor:
-        """The discriminator's values of data-space examples, (B,)."""
-        return self.discriminator(to_signed(x, self.spec.levels))
+    def criticise(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The critic's values of data-space examples, (B,); of packs of equal ones, where it rates packs."""
+        given, pack = self.given(y), self.critic.pack
+        x = to_signed(x, self.spec.levels).repeat_interleave(pack, 0)
+        return self.critic(x, None if given is None else given.repeat_interleave(pack, 0))
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the critic's hidden layers see in data-space examples, (B, D)."""
+        if self.conditional:
+            raise GenlabError("a conditional critic sees labels beside examples")
+        return self.critic.hidden(to_signed(x, self.spec.levels))
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The data-space example of each latent, (B, Z) to (B, *spec.shape)."""
-        return from_signed(self.generator(z), self.spec.levels)
+        return from_signed(self.generate(z, y), self.spec.levels)
 
     @torch.no_grad()
     def sample(self, noise: Noise, y: Tensor | None = None, temperature: float = 1.0) -> Tensor:
-        """One example for each stream of ``noise``; ``temperature`` multiplies z, labels are not used."""
-        return self.decode(noise.normal(self.latent) * temperature)
+        """One example for each stream of ``noise``; ``temperature`` multiplies z, labels are those of a conditional."""
+        return self.decode(noise.normal(self.latent) * temperature, y)

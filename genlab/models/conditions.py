@@ -1,0 +1,33 @@
+"""Labels as numbers that a net can be given."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from genlab.errors import ConfigError
+from genlab.spec import Spec
+
+
+def conditions(spec: Spec, wanted: bool) -> int:
+    """Number K of conditions of an example: its classes, else its attributes; 0 where none are wanted.
+
+    Raises:
+        ConfigError: the data have neither.
+    """
+    if not wanted:
+        return 0
+    count = len(spec.classes) or len(spec.attributes)
+    if not count:
+        raise ConfigError("model.conditional", True, "these data have no labels", "false")
+    return count
+
+
+def as_conditions(y: Tensor | None, spec: Spec) -> Tensor:
+    """Class labels, (B,), one-hot, or binary attributes, (B, K), as they are: float32, (B, K).
+
+    Raises:
+        ConfigError: there are no labels.
+    """
+    if y is None:
+        raise ConfigError("y", None, "this model is conditional, so every example needs a label")
+    return one_hot(y.long(), len(spec.classes)).float() if spec.classes else y.to(torch.float32)

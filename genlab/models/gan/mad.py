@@ -1,0 +1,133 @@
+"""MAD-GAN: several generators, and a critic that must tell which of them made an example."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from genlab.models.base import AdversarialLoss, Batch
+from genlab.models.gan.critic import Critic
+from genlab.noise import Noise
+from genlab.penalties.base import Penalty
+from genlab.spec import Spec, from_signed, to_signed
+
+
+class Accuser(nn.Module):
+    """d(x) = l_0(x) - log sum_i exp(l_i(x)): the logit of real against made by any of the generators i = 1 ... k.
+
+    Args:
+        net: a module from scaled examples to logits l, (B, k + 1), real first.
+    """
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net: Any = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, *spec.shape) to (B,)."""
+        logits = self.net(x)
+        return logits[:, 0] - logits[:, 1:].logsumexp(1)
+
+
+class MADGAN(nn.Module):
+    """k generators that share all layers but the last, against a critic over k + 1 sources:
+
+    critic:     L_critic(d) - identify E[log p(i | G_i(z))],   d = l_0 - log sum_i exp(l_i)
+    generators: L_generator(d)
+
+    With the non-saturating loss, and identify 1, -log D_(k+1)(x) - log D_i(G_i(z)) of the softmax over k + 1 sources is
+    this sum exactly: log D_i = log(1 - D_(k+1)) + log p(i | generated). The generators are drawn to real data and
+    pushed apart only by the critic's telling them apart. Protocols: Samples, Generates, Criticises, Game. (Ghosh et al.
+    2018, arXiv 1704.02906, eq. 3 and 4.) A code has one number more than z, which chooses the generator.
+
+    Args:
+        spec: of the data.
+        generator: called with ``(spec, latent)``; a module from z to scaled examples.
+        discriminator: called with ``(spec, outputs=k + 1)``.
+        generators: number k.
+        noise: number of dimensions of z.
+        identify: weight of the generators' names.
+        net: the word from which a preset names the nets.
+        pack: number of examples that the critic rates as one, all of one generator.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        generator: Callable[..., nn.Module],
+        discriminator: Callable[..., nn.Module],
+        generators: int = 4,
+        noise: int = 64,
+        identify: float = 1.0,
+        net: str = "",
+        pack: int = 1,
+    ):
+        super().__init__()
+        self.spec, self.net, self.identify, self.noise, self.latent = spec, net, identify, noise, noise + 1
+        self.generators = nn.ModuleList(generator(spec, noise) for _ in range(generators))
+        for other in self.generators[1:]:
+            share_all_but_last(self.generators[0], other)
+        self.critic = Critic(Accuser(discriminator(spec.packed(pack), outputs=generators + 1)), pack)
+
+    def players(self) -> dict[str, list[nn.Module]]:
+        """The critic, then the generators together."""
+        return {"critic": [self.critic], "generator": [self.generators]}
+
+    def turn(
+        self, player: str, batch: Batch, loss: AdversarialLoss, penalty: Penalty | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What ``player`` minimises; each generator makes an equal part of the batch. ``names`` among the parts is
+        -E[log p(i | G_i(z))], log k where they are all alike."""
+        real = to_signed(batch["x"], self.spec.levels)
+        z = torch.randn(len(real), self.noise, device=real.device)
+        parts = z.chunk(len(self.generators))
+        if player == "generator":
+            fake = torch.cat([make(part) for make, part in zip(self.generators, parts, strict=False)])
+            value = self.critic.against(fake, loss, real, penalty=penalty)
+            return value, {"generator": value.detach()}
+        with torch.no_grad():
+            made = [make(part) for make, part in zip(self.generators, parts, strict=False)]
+        value, told = self.critic.turn(real, torch.cat(made), loss, penalty)
+        losses = [self.named(x, number) * len(x) / len(real) for number, x in enumerate(made)]
+        names = torch.stack(losses).sum()
+        told["names"] = names.detach()
+        return value + self.identify * names, told
+
+    def named(self, x: Tensor, number: int) -> Tensor:
+        """-E[log p(number | x)] among the generators, of scaled examples."""
+        net, pack = self.critic.net.net, self.critic.pack
+        count = len(x) // pack
+        seen = x if pack == 1 else x[: count * pack].reshape(count, pack * x.shape[1], *x.shape[2:])
+        logits = net(seen)[:, 1:]
+        return cross_entropy(logits, torch.full((len(seen),), number, device=x.device))
+
+    def criticise(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The critic's values of data-space examples, (B,); of packs of equal ones, where it rates packs."""
+        return self.critic(to_signed(x, self.spec.levels).repeat_interleave(self.critic.pack, 0))
+
+    def generate(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Scaled examples of codes, (B, noise + 1): z, and one whose quantile chooses the generator."""
+        count = len(self.generators)
+        chosen = (torch.special.ndtr(z[:, -1]) * count).long().clamp(max=count - 1)
+        made = torch.stack([make(z[:, :-1]) for make in self.generators])
+        return made[chosen, torch.arange(len(z), device=z.device)]
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """The data-space example of each code, (B, noise + 1) to (B, *spec.shape)."""
+        return from_signed(self.generate(z), self.spec.levels)
+
+    @torch.no_grad()
+    def sample(self, noise: Noise, y: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+        """One example for each stream of ``noise``, by a generator that it chooses; ``temperature`` multiplies z."""
+        z = noise.normal(self.latent)
+        return self.decode(torch.cat((z[:, :-1] * temperature, z[:, -1:]), 1))
+
+
+def share_all_but_last(net: nn.Module, other: nn.Module) -> None:
+    """Let ``other``, of the same shape, have the layers of ``net``, but for the last that has parameters."""
+    leaves = [name for name, part in net.named_modules() if list(part.parameters()) and not list(part.children())]
+    for name in leaves[:-1]:
+        parent, _, attribute = name.rpartition(".")
+        setattr(other.get_submodule(parent), attribute, net.get_submodule(name))
