@@ -68,11 +68,28 @@ def options(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def choices(content: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Words for the keys of a model's file that choose a module: its nets, and its output distribution."""
-    found = nets(target for _, target in referring(content))
+    """Words for the keys of a model's file that choose a module: the nets that take what the file gives them, and
+    output distributions."""
+    written = dict(referring(content))
+    found = nets(written.values())
+    for key, words in found.items():
+        for path, target in written.items():
+            given = [name.rpartition(".")[2] for name in flat(content) if is_beside(name, path)]
+            words[:] = [word for word in words if takes(target.replace(f"${{{key}}}", word), given)]
     if "likelihood" in (content.get("model") or {}):
         found["model.likelihood"] = likelihoods()
     return found
+
+
+def is_beside(key: str, other: str) -> bool:
+    """Do two keys belong to one node?"""
+    return key != other and key.rpartition(".")[0] == other.rpartition(".")[0]
+
+
+def takes(target: str, names: Sequence[str]) -> bool:
+    """Does what a target names take all these arguments?"""
+    known = signature(target)
+    return known is not None and (known.takes_any or set(names) <= set(known.arguments))
 
 
 def settled(node: Any, whole: Mapping[str, Any]) -> Any:

@@ -1,6 +1,6 @@
 """Errors a user can mend: one line, the key they typed, its value, the reason, a suggestion. No traceback."""
 
-from difflib import SequenceMatcher, get_close_matches
+from difflib import get_close_matches
 from typing import Any, ClassVar
 
 
@@ -61,10 +61,7 @@ class ConfigErrors(GenlabError):  # noqa: N818
 def nearest(name: str, names: Any) -> str:
     """The one of ``names`` that ``name`` is most likely a slip of, or an empty string."""
     by_lower = {str(other).lower(): str(other) for other in names}
-    text = str(name).lower()
-    matches = get_close_matches(text, by_lower, n=3, cutoff=0.6)
-    if not matches:
-        return ""
-    alike = {match: SequenceMatcher(None, match, text).ratio() for match in matches}
-    best = [match for match in matches if alike[match] == alike[matches[0]]]
-    return by_lower[min(best, key=lambda match: abs(len(match) - len(text)))]  # vea is vae, not veegan
+    typed = str(name).lower()
+    matches = get_close_matches(typed, by_lower, n=4, cutoff=0.6)  # the best first
+    exchanged = [match for match in matches if sorted(match) == sorted(typed)]  # letters in another order are a slip
+    return by_lower[(exchanged or matches)[0]] if matches else ""

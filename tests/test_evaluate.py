@@ -320,7 +320,9 @@ def test_a_folder_of_images_is_scored(tmp_path):
         of_files(str(tmp_path), spec, 2)
     for name in ("6.png", "7.png"):
         (tmp_path / name).write_text("no image")
-    with pytest.raises(DataError, match=r"2 images cannot be read: .*6\.png \(of no known format\), .*7\.png$"):
+    with pytest.raises(
+        DataError, match=r"^samples=.*: 2 images cannot be read: 6\.png \(of no known format\), 7\.png$"
+    ):
         of_files(str(tmp_path), spec, 2)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no image"):

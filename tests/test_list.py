@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from genlab.catalogue import PAPER, card_text, changes, describe, entry, main, picks, reached
+from genlab.catalogue import PAPER, card_text, changes, choices, describe, entry, main, picks, reached
 from genlab.cli.completion import candidates, script
 from genlab.errors import ConfigErrors
 from genlab.presets import card, conf_folder, file_of, groups
@@ -82,6 +82,7 @@ def test_a_recipe_sets_what_it_builds_on_sets_and_its_own_after(tmp_path):
     [
         ("wgan_gp", "model.net", ["dcgan", "mlp", "resnet"]),
         ("vae", "model.net", ["conv", "mlp"]),
+        ("bigan", "model.net", ["ali_nets", "dcgan", "mlp"]),
         ("vae", "model.likelihood", ["bernoulli", "categorical", "discretised_logistic", "gaussian"]),
         ("realnvp", "model.net", ["mlp", "resnet"]),
     ],
@@ -90,9 +91,14 @@ def test_a_card_lists_the_words_that_an_option_takes(preset, key, words, capsys)
     main([f"model={preset}"], as_json=True)
     option = json.loads(capsys.readouterr().out)["options"][key]
     assert set(words) <= set(option["choices"])
-    assert f"{key}={option['value'] or 'null'}   (one of {', '.join(option['choices'])}" in card_text(
-        describe("model", preset)
-    )
+    line = f"  {key}={option['value'] or 'null'}   (one of {', '.join(option['choices'])}"
+    assert line in card_text(describe("model", preset))
+    assert not {"gan", "critic", "layers", "segment", "vae"} & {*option["choices"]}
+
+
+def test_a_net_that_does_not_take_what_the_file_gives_is_no_choice():
+    targets = {"_target_": "genlab.models.gan.${model.net}.Generator", "depth": 3}
+    assert choices({"model": {"generator": targets}}) == {"model.net": ["mlp"]}
 
 
 def test_a_net_in_a_file_of_its_own_is_a_choice_where_it_has_all_that_is_asked_for(tmp_path, monkeypatch):
@@ -118,9 +124,8 @@ def test_several_cards_are_shown_and_all_slips_among_them_told(capsys):
     main(["model=vae,gan", "loss=nll"], as_json=True)
     assert [card["name"] for card in json.loads(capsys.readouterr().out)] == ["vae", "gan", "nll"]
     main(["model=vae,gan"])
-    assert (
-        capsys.readouterr().out == f"{card_text(describe('model', 'vae'))}\n\n\n{card_text(describe('model', 'gan'))}\n"
-    )
+    cards = [card_text(describe("model", name)) for name in ("vae", "gan")]
+    assert capsys.readouterr().out == "\n\n\n".join(cards) + "\n"
     with pytest.raises(ConfigErrors) as caught:
         main(["model=vea", "lossses", "data=mnits", "models"])
     suggestions = {error.setting: error.suggestion for error in caught.value.problems}
