@@ -2,8 +2,8 @@
 
 A metric is one file here and one YAML in ``conf/metric``; nothing else changes. Metrics inherit from
 ``torchmetrics.Metric`` alone, keep sums as states (so ranks synchronise and memory does not grow with the samples), and
-fulfil the protocol below. A state that is a list holds flat tensors of float32: a rank that was shown nothing hands over
-an empty vector of these. ``tests/test_metric_ranks.py`` compares two ranks with one for every YAML. ``genlab.evaluation.measure`` drives them:
+fulfil the protocol below. A list among the states holds flat tensors of the metric's ``dtype``, float32: torchmetrics
+has a rank that was shown nothing hand over an empty one of these. ``genlab.evaluation.measure`` drives them:
 
 ``update(batch, source, model)`` for every batch of every source that ``reads`` names: generated examples first, then
 the splits of the data. ``model`` is None where only its examples are at hand (``samples=``, ``real=``): then metrics
