@@ -10,7 +10,7 @@ class Hinge:
     generator: -E[d(G(z))]
 
     The best critic is sign(p - q), and its loss 2 - 2 TV(p, q), with TV = E_q|p / q - 1| / 2 the total variation.
-    (Lim and Ye 2017, arXiv 1705.02894, eq. 6 and 7; Miyato et al. 2018, arXiv 1802.05957, eq. 16 and 17)
+    (Lim and Ye 2017, arXiv 1705.02894; Miyato et al. 2018, arXiv 1802.05957, eq. 16 and 17)
     """
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -22,5 +22,5 @@ class Hinge:
         return -fake.mean()
 
     def both(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Loss of players that make both kinds. (Donahue and Simonyan 2019, arXiv 1907.02544, eq. 2, without hinge)"""
+        """Loss of players that make both kinds. (Donahue and Simonyan 2019, arXiv 1907.02544, less the hinge)"""
         return real.mean() - fake.mean()

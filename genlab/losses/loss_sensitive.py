@@ -14,9 +14,9 @@ class LossSensitive:
     critic:     E[max(0, Delta(x, G(z)) + d(G(z)) - d(x))],   Delta(x, y) = margin |x - y|_1 / D
     generator: -E[d(G(z))]
 
-    (Qi 2017, arXiv 1701.06264, eq. 6 and 7, with the learned loss L = -d.) ``slope`` is that of max(0, .) below zero,
-    the generalised LS-GAN of the paper's section on it: with 1 the loss is Wasserstein's, up to a constant, and like
-    that one it then needs a penalty.
+    (Qi 2017, arXiv 1701.06264, with the learned loss L = -d.) ``slope`` is that of max(0, .) below zero, by which the
+    paper generalises LS-GAN: with 1 the loss is Wasserstein's, up to a constant, and like that one it then needs a
+    penalty.
 
     Deviations: the term E[L(x)] is left out, as in the released code, since it is the differences that teach, and
     L may be negative (there a ReLU ends the critic; without the term a shift of L changes nothing). The distance is the

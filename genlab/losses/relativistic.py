@@ -17,9 +17,9 @@ class Relativistic:
     critic:     E[-log sigmoid(d(x) - E d(G(z)))] + E[-log(1 - sigmoid(d(G(z)) - E d(x)))]
     generator:  the same with x and G(z) in each other's place
 
-    (Jolicoeur-Martineau 2018, arXiv 1807.00734, the RSGAN and the RaSGAN of section 4; the paired form is also that of
-    R3GAN, Huang et al. 2025, arXiv 2501.05441, eq. 2.) With pairs the best critic has d(x) - d(y) = 0 for all x, y
-    where p = q, and the loss is log 2; of averages it is log 4. Without a penalty the pairs can be parted ever further.
+    (Jolicoeur-Martineau 2018, arXiv 1807.00734, its RSGAN and its RaSGAN; the paired form is also that of R3GAN, Huang
+    et al. 2025, arXiv 2501.05441.) With pairs the best critic has d(x) - d(y) = 0 for all x, y where p = q, and the
+    loss is log 2; of averages it is log 4. Without a penalty the pairs can be parted ever further.
 
     Args:
         average: averages instead of pairs.

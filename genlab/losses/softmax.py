@@ -13,7 +13,7 @@ class Softmax:
     generator: -mean of d over the whole batch + log Z,   that against 1 / (N + M) on every example; least, log(N + M),
                 where the critic tells none from another
 
-    (Lin 2017, arXiv 1704.06191, eq. 4 and 5, with mu = -d.) With the real examples given, only generated ones move.
+    (Lin 2017, arXiv 1704.06191, with mu = -d.) With the real examples given, only generated ones move.
     Across ranks each has the Z of its own batch.
     """
 

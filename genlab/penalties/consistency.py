@@ -10,8 +10,8 @@ class Consistency(Penalty):
     """weight * E[(d(x) - d(T(x)))^2] at real examples x, T a random change that leaves an example what it is.
 
     Images are mirrored with probability 1/2 and moved by whole pixels along both axes, what enters at the border being
-    the reflection of what is there; other examples get Gaussian noise. (Zhang et al. 2020, arXiv 1910.12027, eq. 4;
-    without its sum over the layers before the last, which the paper does without, too.)
+    the reflection of what is there; other examples get Gaussian noise. (Zhang et al. 2020, arXiv 1910.12027, of the
+    last layer alone, as in its experiments. How far images move, and what fills the border, are our choice.)
 
     Args:
         weight: lambda.

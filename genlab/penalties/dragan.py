@@ -10,7 +10,7 @@ class DRAGAN(Penalty):
     """weight * E[(|grad d(x + e)|_2 - target)^2],   e ~ N(0, (noise s)^2 I), s the standard deviation of all numbers
     of the batch; the norm runs over all axes of an example.
 
-    (Kodali et al. 2017, arXiv 1705.07215, eq. 1.) Deviation: the paper has e ~ N(0, c I) with c about 10 whatever the
+    (Kodali et al. 2017, arXiv 1705.07215.) Deviation: the paper has e ~ N(0, c I) with c about 10 whatever the
     data's scale, its released code 0.5 s U(0, 1) in every coordinate, times another U(0, 1) for each example, which
     only ever adds; this is the paper's law at the code's scale.
 
