@@ -13,7 +13,7 @@ from genlab.data import cifar10, fashion_mnist, mnist
 from genlab.data.base import Examples, data_root
 from genlab.errors import GenlabError
 from genlab.extractors import train
-from genlab.extractors.cifar10 import CIFAR10
+from genlab.extractors.cifar10 import CIFAR10, PART
 from genlab.extractors.digits import Digits
 from genlab.extractors.mnist import MNIST, FashionMNIST
 from genlab.spec import Spec
@@ -89,6 +89,13 @@ def test_features_do_not_depend_on_the_company_of_an_image(net):
     for part in (x[3:4], x[3:11], x[[3, 3, 3]]):
         torch.testing.assert_close(extractor(part).features[0], found.features[3], atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(extractor(part).logits[0], found.logits[3], atol=1e-4, rtol=1e-4)
+
+
+def test_photographs_seen_in_parts_are_those_seen_together():
+    extractor, x = CIFAR10(cifar10.CIFAR10().spec), noise(cifar10.CIFAR10().spec, PART + 6)
+    for found, alone in zip(extractor(x), extractor(x[PART - 3 :]), strict=True):
+        assert len(found) == len(x)
+        torch.testing.assert_close(found[PART - 3 :], alone, atol=1e-6, rtol=1e-5)
 
 
 @nets

@@ -7,6 +7,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 import torch
+from fidelity import fidelity
 from safetensors import safe_open
 from torch.nn import functional
 
@@ -103,6 +104,30 @@ def test_frechet_distance_agrees_with_the_eigenvalues_of_the_product_at_any_rank
     expected = float((x.mean(0) - y.mean(0)).square().sum() + a.trace() + b.trace() - 2 * root)
     assert fid(x, y) == pytest.approx(expected, rel=1e-6)
     assert fid(y, x) == pytest.approx(fid(x, y), rel=1e-9)
+
+
+@pytest.mark.parametrize("n, m, d", [(2200, 2100, 2048), (100, 150, 512), (600, 100, 512), (100, 600, 512)])
+def test_frechet_distance_from_the_same_features_is_that_of_torch_fidelity(n, m, d):
+    """In float32, as extractors give them; where a covariance is singular too."""
+    theirs, mix = fidelity("metric_fid"), normal(d, d, seed=2) / d**0.5
+    x, y = (normal(n, d) @ mix).relu().float(), (normal(m, d, seed=1) @ mix * 1.1 + 0.1).relu().float()
+    statistics = [theirs.fid_features_to_statistics(features) for features in (x, y)]
+    expected = theirs.fid_statistics_to_metric(*statistics, False)[theirs.KEY_METRIC_FID]
+    assert fid(x, y) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("decades", [0, 6, 12, 18])
+@pytest.mark.parametrize("ranks", [(120, 120), (40, 120), (120, 40), (50, 60), (0, 120)], ids=str)
+def test_frechet_distance_is_exact_for_spectra_of_any_width_and_rank(ranks, decades):
+    """Of S = F F^T and G G^T the trace of the root is the sum of the singular values of F^T G, which lose no digits."""
+    spread = torch.logspace(0, -decades / 2, 120, dtype=torch.float64)
+    f, g = (torch.linalg.qr(normal(120, 120, seed=seed))[0] * spread for seed in (1, 2))
+    f, g = f[:, : ranks[0]], g[:, : ranks[1]]
+    a, b, mean = f @ f.T, g @ g.T, torch.zeros(120, dtype=torch.float64)
+    expected = float(a.trace() + b.trace() - 2 * torch.linalg.matrix_norm(f.T @ g, "nuc")) if ranks[0] else b.trace()
+    tolerance = 1e-12 if min(ranks) == 120 else 1e-7  # a product of lower rank than a factor has noise for zeros
+    for ours in (frechet_distance(mean, a, mean, b), frechet_distance(mean, b, mean, a)):
+        assert abs(ours - expected) <= tolerance * float(a.trace() + b.trace())
 
 
 @pytest.mark.filterwarnings("ignore:.* examples for .* features")

@@ -13,6 +13,9 @@ from genlab.extractors.base import WHOLE, Features, read_weights
 from genlab.spec import Spec
 
 SIDE = 32
+PART = 64
+"""Images at a time on a processor, whose caches hold what its layers make of no more: a quarter faster than 256."""
+
 MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 """Of red, green and blue over the training images, in [0, 1]."""
 
@@ -120,5 +123,6 @@ class CIFAR10(nn.Module):
 
     def forward(self, x: Tensor) -> Features:
         """Features (B, 256) and logits (B, 10)."""
-        features = self.net.features(self.prepare(x))
+        parts = x.split(PART) if x.device.type == "cpu" else [x]
+        features = torch.cat([self.net.features(self.prepare(part)) for part in parts])
         return Features(features, self.net.classify(features))

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from scipy.linalg import lapack
+from scipy.linalg import blas, eigvalsh, lapack
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -22,29 +22,47 @@ def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covar
     """|m_a - m_b|^2 + Tr(S_a + S_b - 2 (S_a S_b)^1/2), in float64.  (Heusel et al. 2017, arXiv 1706.08500, eq. 6)
 
     With S_a = R R^T, the trace of the root is the sum of the roots of the eigenvalues of R^T S_b R, which is symmetric:
-    real at any rank, where the root of the product itself turns complex or not finite. R is a Cholesky factor with
-    pivoting, which stops at the rank of S_a. Eigenvalues below rounding error count as zero, for their roots would not
-    be small.
+    real at any rank, where the root of the product itself turns complex or not finite. What rounding makes negative
+    counts as zero; small eigenvalues that are not negative count as they are, for those of R^T S_b R with a triangular
+    R are far better than the largest one's rounding error, and their roots are not small.
+
+    Means are (D,), covariances (D, D), of which the upper triangles are read.
     """
-    root = _factor(covariance_a)
-    between = torch.linalg.eigvalsh(root.T @ covariance_b.double() @ root)
-    trace = between[between > _rounding(between)].sqrt().sum()
+    between = _product(*(covariance.double().cpu().numpy().T for covariance in (covariance_a, covariance_b)))
+    trace = np.sqrt(between.clip(min=0)).sum()
     distance = (mean_a - mean_b).square().sum() + covariance_a.trace() + covariance_b.trace() - 2 * trace
     return max(float(distance), 0.0)
 
 
-def _factor(covariance: Tensor) -> Tensor:
-    """R (D, rank) with R R^T = the covariance, (D, D) positive semi-definite."""
-    packed, pivots, rank, _ = lapack.dpstrf(covariance.double().cpu().numpy(), lower=1)
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Eigenvalues of a b but for zeros; a and b positive semi-definite, (D, D), of which lower triangles are read.
+
+    Those of R^T b R: at full rank of a with its Cholesky factor R, by LAPACK's sygst, which takes a quarter of the
+    products; else with a factor that stops at the rank, of the one of lower rank, for the rest would be noise.
+    """
+    factor, singular = lapack.dpotrf(a, lower=1, clean=0)
+    if not singular:
+        between, _ = lapack.dsygst(b, factor, itype=2, lower=1)
+    else:
+        root, other = min((_factor(a), b), (_factor(b), a), key=lambda pair: pair[0].shape[1])
+        between = root.T @ (np.tril(other) + np.tril(other, -1).T) @ root
+    return eigvalsh(between, lower=True, overwrite_a=True, check_finite=False)
+
+
+def _factor(a: np.ndarray) -> np.ndarray:
+    """R (D, rank) with R R^T = a."""
+    packed, pivots, rank, _ = lapack.dpstrf(a, lower=1)
     root = np.empty((len(packed), rank))
     root[pivots - 1] = np.tril(packed)[:, :rank]
-    return torch.from_numpy(root).to(covariance.device)
+    return root
 
 
-def _rounding(eigenvalues: Tensor) -> float:
-    """Below which an eigenvalue cannot be told from zero."""
-    largest = float(eigenvalues.max()) if len(eigenvalues) else 0.0
-    return max(largest, 0.0) * len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
+def _add_products(outer: Tensor, features: Tensor) -> None:
+    """outer += features^T features in its upper triangle at least, for BLAS takes half the time for a triangle."""
+    if outer.device.type == "cpu":
+        blas.dsyrk(1.0, features.numpy().T, 1.0, outer.numpy().T, lower=1, overwrite_c=1)  # their T are by columns
+    else:
+        outer.addmm_(features.T, features)
 
 
 class FrechetDistance(Metric):
@@ -80,24 +98,24 @@ class FrechetDistance(Metric):
 
     def update(self, batch: Batch, source: str, model: nn.Module | None = None) -> None:
         """Add generated or real examples."""
-        features = self.extractor(batch["x"]).features.double()
+        features = self.extractor(batch["x"]).features.detach().double()
         side = int(source != GENERATED)
         self.count[side] += len(features)
         self.total[side] += features.sum(0)
-        self.outer[side].addmm_(features.T, features)
+        _add_products(self.outer[side], features)
 
     def compute(self) -> dict[str, Figure]:
         """The distance; 0 for equal moments."""
         if self.count.min() < 2:
             counts = " and ".join(str(int(count)) for count in self.count)
             raise GenlabError(f"a Frechet distance takes two examples on each side; here are {counts}")
-        if not self.outer.isfinite().all():
+        if not self.outer.diagonal(dim1=1, dim2=2).isfinite().all():  # squares, that no product exceeds
             raise GenlabError("some features are not finite, so there is no Frechet distance")
         least, size = int(self.count.min()), self.total.shape[1]
         if least <= size:
             warnings.warn(f"{least} examples for {size} features: far above what thousands would give", stacklevel=2)
-        mean = self.total / self.count[:, None]
-        covariance = self.outer - self.count[:, None, None] * mean[:, :, None] * mean[:, None, :]
-        covariance = covariance / (self.count[:, None, None] - 1)
-        distance = frechet_distance(mean[0], covariance[0], mean[1], covariance[1])
-        return {"fid": Figure(distance, protocol={"n real": int(self.count[1])})}
+        moments = []
+        for count, total, outer in zip(self.count.tolist(), self.total, self.outer, strict=True):
+            mean = total / count
+            moments += [mean, outer.addr(mean, mean, beta=1 / (count - 1), alpha=-count / (count - 1))]
+        return {"fid": Figure(frechet_distance(*moments), protocol={"n real": int(self.count[1])})}
