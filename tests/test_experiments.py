@@ -78,7 +78,8 @@ def test_families_end_in_one_table(tmp_path):
     make_celeba(tmp_path, 24, 8, 8)
     make_lsun(tmp_path, "bedroom", 24, 8)
     words = ["model=vae,wgan_gp", "data=celeba", f"data.root={tmp_path}", "data.size=8", "logger=csv"]
-    words += ["trainer.max_steps=2", "trainer.batch_size=4", "hydra.sweep.dir=sweep", "hydra.callbacks.table.k=2"]
+    words += ["trainer.max_steps=2", "trainer.batch_size=4", "hydra.sweep.dir=sweep"]
+    words += ["hydra.callbacks.table.k=2", "hydra.callbacks.table.metrics=bpd"]
     command = [sys.executable, "-m", "genlab", "train", "-m", "experiment=families", *words]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
