@@ -236,7 +236,9 @@ def test_penalty_is_in_full_precision_under_autocast():
     model = make(DIGITS)
     with torch.autocast("cpu", torch.bfloat16):
         value, _ = model.turn("critic", batch(DIGITS), Wasserstein(), Spy())
-        assert model.critic(torch.randn(2, 1, 8, 8)).dtype == torch.bfloat16
+        x = torch.randn(2, 1, 8, 8)
+        assert model.critic.net(x).dtype == torch.bfloat16
+        assert model.critic(x).dtype == torch.float32  # what losses and penalties see
     value.backward()
     assert seen == [torch.float32] * 3
 

@@ -22,6 +22,7 @@ from genlab.metrics.base import GENERATED
 from genlab.metrics.choose import asked_for, choose, named
 from genlab.run import Run
 from genlab.spec import Spec
+from genlab.validation.requests import places
 
 FEW = 100
 """Generated examples below which every figure of them is far from what thousands would give."""
@@ -39,8 +40,8 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
     rows: list[Row] = []
     sets: dict[str, tuple[Data, str]] = {}
     beside: dict[str, list[Asked]] = {}
-    places = subject.places(options.get("samples"))
-    alone = len(asked) + len(places) == 1
+    elsewhere = places(options.get("samples"))
+    alone = len(asked) + len(elsewhere) == 1
     wrong = 0
     with ranks.group(options.get("devices") or 1, options.get("device") or "auto") as device:
         for one in asked:
@@ -55,7 +56,7 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
             beside.setdefault(repr(data), []).append(one)
             if one.run is not None and one.row is None:
                 wrong += not kept(one.run, partial(results.keep, one.run, one.key, row))
-        for number, place in enumerate(places):
+        for number, place in enumerate(elsewhere):
             try:  # what is left out is the same of all
                 rows.append(of_samples(place, options, sets, device, quiet=number > 0))
             except Exception as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -75,13 +74,6 @@ def of_split(data: Data, name: str, n: int, batch: int) -> Subject:
     rows = torch.from_numpy(chosen)
     some = Examples(examples.x[rows], None if examples.y is None else examples.y[rows])
     return Subject(f"real {name}", "-", 0, None, len(some), _of_examples(some, batch), {}, {"examples": name})
-
-
-def places(given: Any) -> list[str]:
-    """Files and folders that ``samples`` names: one, several with commas, or globs."""
-    texts = [given] if isinstance(given, str) else [str(text) for text in given or ()]
-    patterns = [str(Path(part).expanduser()) for text in texts for part in text.split(",") if part]
-    return list(dict.fromkeys(found for part in patterns for found in sorted(glob.glob(part)) or [part]))
 
 
 def of_files(place: str, spec: Spec, batch: int) -> Subject:

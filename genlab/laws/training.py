@@ -55,7 +55,7 @@ def shifts_nothing(trial: Trial, player: str, name: str) -> bool:
     with torch.no_grad():
         model.get_parameter(name).add_(SHIFT)
     found = losses()
-    moved = {other for other in found if abs(found[other] - before[other]) > SHIFT / 100 * max(1.0, abs(found[other]))}
+    moved = {other for other in found if abs(found[other] - before[other]) > 1e-4 * SHIFT * max(1.0, abs(found[other]))}
     return bool(moved) and player not in moved
 
 

@@ -15,7 +15,7 @@ from genlab.checkpoint import Loaded
 from genlab.errors import ConfigError, nearest
 from genlab.models.base import Criticises, Generates
 from genlab.noise import Noise
-from genlab.spec import from_signed, to_signed
+from genlab.spec import Spec, from_signed, to_signed
 from genlab.tasks.base import Made, capable, chosen_labels, examples_of
 
 STEPS, RATE = 500, 0.03
@@ -50,7 +50,8 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
     if labels is not None and options.get("y") is None and test.y is not None:  # of its own class
         labels = test.y[torch.as_tensor([seed % len(test) for seed in seeds])]
     real = to_signed(x.to(device), loaded.spec.levels)
-    made = fill(model, real, known, labels, Noise([seed * STARTS + k for seed in seeds for k in range(STARTS)], device))
+    noise = Noise([seed * STARTS + k for seed in seeds for k in range(STARTS)], device)
+    made = fill(model, loaded.spec, real, known, labels, noise)
     filled = from_signed(torch.where(known[:, None] > 0, real[:, None], made), loaded.spec.levels).cpu()
     hole = (1 - known.cpu()).expand(x.shape)
     mean = examples_of(loaded, "train").x[:5000].float().mean(0)
@@ -72,7 +73,7 @@ def missed(one: Tensor, two: Tensor, hole: Tensor) -> Tensor:
     return square.sum((-3, -2, -1)) / hole.sum((-3, -2, -1)).clamp(min=1)
 
 
-def fill(model: Any, real: Tensor, known: Tensor, y: Tensor | None, noise: Noise) -> Tensor:
+def fill(model: Any, spec: Spec, real: Tensor, known: Tensor, y: Tensor | None, noise: Noise) -> Tensor:
     """The best images of every start, the best first: (N, STARTS, C, H, W), scaled."""
     padding = WINDOW // 2
     weight = avg_pool2d(1 - known, WINDOW, 1, padding) * known  # an edge counts what is outside as known
@@ -82,27 +83,20 @@ def fill(model: Any, real: Tensor, known: Tensor, y: Tensor | None, noise: Noise
     optimizer = torch.optim.Adam([z], RATE)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    levels = model.spec.levels
+    assert spec.levels is not None  # images have levels
+    half = (spec.levels - 1) / 2
     with torch.enable_grad():
         for step in range(STEPS + 1):
             made = model.generate(z, y)
             context = ((made - real).abs() * weight).flatten(1).sum(1)
-            loss = context - PRIOR * softplus(rated(model, made, y))
+            loss = context - PRIOR * softplus(model.criticise((made + 1) * half, y))
             if step < STEPS:
                 optimizer.zero_grad()
                 loss.sum().backward()
                 optimizer.step()
-    assert levels is not None
     order = loss.detach().view(-1, STARTS).argsort(1)
     images = made.detach().unflatten(0, (-1, STARTS))
     return images[torch.arange(len(images), device=order.device)[:, None], order]
-
-
-def rated(model: Any, made: Tensor, y: Tensor | None) -> Tensor:
-    """The critic's values of scaled images, (B,)."""
-    given = None if not getattr(model, "given", None) else model.given(y)
-    pack = model.critic.pack
-    return model.critic(made.repeat_interleave(pack, 0), None if given is None else given.repeat_interleave(pack, 0))
 
 
 def mask(kind: str, shape: torch.Size, seeds: list[int]) -> Tensor:

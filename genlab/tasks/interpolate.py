@@ -35,9 +35,6 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
     if options["path"] not in PATHS:
         raise ConfigError("path", options["path"], f"is one of {', '.join(PATHS)}", nearest(options["path"], PATHS))
     between, pairs = PATHS[options["path"]], len(seeds) // 2
-    if options["ends"] not in ("samples", "test"):
-        near = nearest(options["ends"], ("samples", "test"))
-        raise ConfigError("ends", options["ends"], "is samples or test", near)
     labels = chosen_labels(loaded, options, pairs)
     drawn = options["ends"] == "samples"
     codes = Noise(seeds, device).normal(model.latent) if drawn else encoded(loaded, seeds, device)

@@ -37,6 +37,8 @@ LEAST = {
     "trainer.patience": 1,
     "model.latent": 1,
     "model.pack": 1,
+    "penalty.every": 1,
+    "penalty.vectors": 1,
     "loss.warmup": 0,
     "data.size": 1,
     "data.limit": 1,
@@ -117,11 +119,29 @@ def constraint(config: Config) -> Iterator[ConfigError]:
     if loss is None or penalty is None or training is None:
         return
     none = penalty.bases == ("Penalty",)
-    if loss.constants.get("needs_penalty") and none:
+    if loss.constants.get("needs_penalty") and not any(part.constants.get("restrains") for part in penalties(config)):
         reason = f"{loss.name} takes a critic that is held Lipschitz"
         yield error(config, "penalty", reason, "gradient")
     if not none and "Adversarial" not in training.bases:
         yield error(config, "penalty", "a penalty is of a critic, and there is none here", "none")
+
+
+def penalties(config: Config) -> Iterator[Signature]:
+    """Signature of the penalty, or of each that a sum has."""
+    node = config.get("penalty")
+    terms = node.get("terms") if isinstance(node, Mapping) else None
+    for part in [*terms.values()] if isinstance(terms, Mapping) else [node]:
+        known = signature(str(part.get("_target_", ""))) if isinstance(part, Mapping) else None
+        if known:
+            yield known
+
+
+def few_labels(config: Config) -> Iterator[ConfigError]:
+    """A model that is given every example's label cannot do with some of them."""
+    model, known = of(config, "model"), look(config, "data.labelled")
+    if known is not None and model and (look(config, "model.conditional") or model.constants.get("conditional")):
+        reason = f"{model.name} is given the label of every example here; ssl_gan learns from some of them"
+        yield ConfigError("data.labelled", known, reason)
 
 
 def double_backward(config: Config) -> Iterator[ConfigError]:
@@ -214,6 +234,11 @@ def ranges(config: Config) -> Iterator[ConfigError]:
         value = look(config, key)
         if is_number(value) and not 0 < value < float("inf"):
             yield ConfigError(key, value, "must be a positive number")
+    smoothing, slope = look(config, "loss.smoothing"), look(config, "loss.slope")
+    if is_number(smoothing) and not 0 <= smoothing < 0.5:
+        yield ConfigError("loss.smoothing", smoothing, "must be at least 0 and below 0.5, where labels say nothing")
+    if is_number(slope) and not 0 <= slope <= 1:
+        yield ConfigError("loss.slope", slope, "must be from 0 (loss-sensitive) to 1 (Wasserstein)")
     count = look(config, "trainer.devices")
     if is_number(count) and count < 1 and count != -1:
         yield ConfigError("trainer.devices", count, "must be at least 1, or -1 or auto for all")
@@ -275,6 +300,7 @@ def error(config: Config, group: str, reason: str, suggestion: str = "") -> Conf
 RULES: tuple[Callable[[Config], Iterator[ConfigError]], ...] = (
     way_of_training,
     constraint,
+    few_labels,
     double_backward,
     device,
     output_distribution,

@@ -6,6 +6,7 @@ them in one go. What only the model or its data can tell is left to the verbs.
 
 from __future__ import annotations
 
+import glob
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 
 from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.presets import file_of, groups, read
-from genlab.run import Run
+from genlab.run import Run, stem
 from genlab.tables import FORMATS
 from genlab.validation.choices import SPLITS, metrics, tasks
 from genlab.validation.signatures import signature
@@ -22,7 +23,7 @@ from genlab.validation.signatures import signature
 Options = Mapping[str, Any]
 
 LEAST = {"n": 1, "k": 1, "batch": 1, "devices": 1, "seed": 0}
-PATHS = ("spherical", "linear")
+PATHS, ENDS = ("spherical", "linear"), ("samples", "test")
 DEVICES = ("auto", "cpu", "gpu", "cuda")
 MOST = 10_000_000  # seeds
 FEW = 6  # words that are listed although it is clear which one is meant
@@ -53,9 +54,6 @@ def wrong(verb: str, options: Options, folders: Sequence[str] = ()) -> Iterator[
             yield ConfigError("run", part, "a checkpoint", f"ckpt={part}") if is_file else error
     if verb == "eval":
         yield from wrong_metrics(options, folders)
-    if verb == "report" and options.get("out") and options.get("format") != "html":
-        reason = "only format=html writes a file of its own; others go to stdout: > table.csv"
-        yield ConfigError("out", options["out"], reason)
     if verb != "report":
         yield from wrong_place(verb, options, runs)
     if verb == "sample":
@@ -66,7 +64,7 @@ def wrong(verb: str, options: Options, folders: Sequence[str] = ()) -> Iterator[
 def words(verb: str) -> list[tuple[str, Sequence[str]]]:
     """Options of a verb that take one of a few words, and those."""
     if verb == "sample":
-        return [("task", tasks()), ("path", PATHS), ("device", DEVICES)]
+        return [("task", tasks()), ("path", PATHS), ("ends", ENDS), ("device", DEVICES)]
     if verb == "eval":
         return [("split", SPLITS), ("real", ("auto", "none", *SPLITS)), ("device", DEVICES)]
     return [("format", FORMATS)]
@@ -143,8 +141,9 @@ def wrong_place(verb: str, options: Options, runs: Sequence[Run]) -> Iterator[Co
     if not named and not checkpoint and not samples:
         also = ", or samples=<folder or .npz> with data=..." if verb == "eval" else ""
         yield ConfigError("run", "", f"give run=<folder> or ckpt=<file>{also}")
-    if samples and not Path(str(samples)).expanduser().exists():
-        yield ConfigError("samples", samples, "no such folder or file")
+    for place in places(samples):
+        if not Path(place).exists():
+            yield ConfigError("samples", place, "no such folder or file")
     if samples and not named and not checkpoint and not options.get("data"):
         yield ConfigError("data", None, "samples= are measured by a data set: data=cifar10")
     if verb == "sample" and len(runs) > 1:
@@ -152,6 +151,7 @@ def wrong_place(verb: str, options: Options, runs: Sequence[Run]) -> Iterator[Co
     if checkpoint is None:
         return
     text, is_file = str(checkpoint), Path(str(checkpoint)).is_file()
+    name = stem(int(text)) if text.isdigit() else text
     if is_file and len(runs) > 1 and verb == "eval":
         yield ConfigError("ckpt", text, f"a file belongs to one run; {len(runs)} are named")
     if is_file or (text in known and named):
@@ -164,10 +164,16 @@ def wrong_place(verb: str, options: Options, runs: Sequence[Run]) -> Iterator[Co
         beside = Path(text).parent.glob("*.ckpt")
         near = nearest(Path(text).name, [path.name for path in beside])
         yield ConfigError("ckpt", text, "no such file", str(Path(text).parent / near) if near else "")
-    elif (runs or not text.isdigit()) and not any((run.checkpoints / f"{text}.ckpt").is_file() for run in runs):
+    elif (runs or not text.isdigit()) and not any((run.checkpoints / f"{name}.ckpt").is_file() for run in runs):
         there = [*known, *dict.fromkeys(path.stem for run in runs for path in sorted(run.checkpoints.glob("*.ckpt")))]
         reason = f"no such checkpoint; write {', '.join(dict.fromkeys(there))}, or a file"
         yield ConfigError("ckpt", text, reason, nearest(text, there))
+
+
+def places(given: Any) -> list[str]:
+    """Files and folders that ``samples`` names: one, several with commas, or globs."""
+    patterns = [str(Path(part).expanduser()) for part in listed(given)]
+    return list(dict.fromkeys(found for part in patterns for found in sorted(glob.glob(part)) or [part]))
 
 
 def wrong_seeds(options: Options) -> Iterator[ConfigError]:

@@ -43,7 +43,9 @@ class Critic(nn.Module):
         parts = (seen,) if isinstance(seen, Tensor) else seen
         if given is not None:
             parts = (*parts, given)
-        return self.net(*(packed(part, self.pack) for part in parts))
+        values = self.net(*(packed(part, self.pack) for part in parts))
+        # Losses take differences, exponentials and means of values: 16 bits lose too many of them.
+        return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
     def rate(self, real: Seen, fake: Seen, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Values of what is real and of what is generated, (B / pack,) each."""

@@ -1,5 +1,6 @@
 """InfoGAN: a generator whose codes can be read off its examples."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -101,7 +102,7 @@ class InfoGAN(nn.Module):
                 fake = self.make(codes)
             value, parts = self.critic.turn(real, fake, loss, penalty)
         uncertainty, missed = self.missing(fake, codes)
-        parts["information"] = torch.log(torch.tensor(float(self.categories))) - uncertainty.detach()
+        parts["information"] = math.log(self.categories) - uncertainty.detach()
         return value + self.weight * (uncertainty + missed), parts
 
     def missing(self, x: Tensor, codes: Codes) -> tuple[Tensor, Tensor]:
