@@ -20,6 +20,9 @@ from genlab.run import Run, atomic
 from genlab.validation.choices import tasks
 from genlab.validation.requests import parse_seeds
 
+MANY = 64
+"""Examples, where neither n nor seeds say how many; a task may have another number, by this name."""
+
 
 def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     """Sample from ``run`` or ``ckpt``; write ``<task>.png`` and the numbers, ``samples.npz`` of a grid and
@@ -38,8 +41,10 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     writable(folder)
     with ranks.group(options.get("devices") or 1, options.get("device") or "auto") as device:
         loaded = load(path, device)
-        seeds = parse_seeds(options.get("seeds"), options["n"])
-        made = importlib.import_module(f"genlab.tasks.{task}").make(loaded, seeds, options, device)
+        page = importlib.import_module(f"genlab.tasks.{task}")
+        n = options["n"] if options["n"] is not None else getattr(page, "MANY", MANY)
+        seeds = parse_seeds(options.get("seeds"), n)
+        made = page.make(loaded, seeds, options, device)
     if not ranks.first():
         return 0
     picture = folder / f"{task}.png"

@@ -27,6 +27,9 @@ from genlab.validation.signatures import Argument, signature
 from genlab.validation.words import STANDS_IN, Word, admit_plugins, mend_files, mend_groups, overrides, read
 
 JOBS = 64  # of a sweep that are checked one by one
+PICKED = ("loss", "penalty", "optimizer")
+"""Groups of which a model's preset has a choice of its own; it counts for contradictions where a typed one is a slip, for
+whatever was meant, its neighbour in the alphabet need not go with the model."""
 
 
 @dataclass(frozen=True)
@@ -140,19 +143,25 @@ def check_job(
         taken = [word for word in taken if word not in free or has(base.config, word.key)]
         composed = composition(taken, folders, problems)
     if composed is not None:
-        whole = composed.config | {"choices": composed.choices}
-        composed = replace(composed, config=settled(whole, overrides(words)))
+        composed = replace(composed, config=settled_whole(composed, words))
+        slips = [word for word in words if word.slip and word.key in PICKED]
+        own = composition([word for word in words if word not in slips], folders, Problems()) if slips else None
         origin = Origin(words, folders, composed)
         doubtful = {word.key for word in words if word.rest == STANDS_IN}
         nets = list(wrong_nets(composed.config, composed.targets))
         hanging = {key for _, keys in nets for key in keys}
         named = [*strays(composed, folders), *(net for net, _ in nets), *start(composed.config)]
-        for error in [*named, *mistakes(composed.config)]:
+        for error in [*named, *mistakes(composed.config, own and settled_whole(own, words))]:
             if error.key.partition(".")[0] in doubtful or error.key in hanging:
                 continue
             source = error.source or origin.of(error.key)
             problems.add(ConfigError(error.key, error.value, error.reason, error.suggestion, source))
     return composed
+
+
+def settled_whole(composed: Composed, words: Sequence[Word]) -> dict[str, Any]:
+    """The config with what was chosen, and of steps and epochs what was typed."""
+    return settled(composed.config | {"choices": composed.choices}, overrides(words))
 
 
 def strays(composed: Composed, folders: Sequence[str]) -> Iterator[ConfigError]:

@@ -23,7 +23,7 @@ from PIL import Image
 from runs import DIGITS, FLOW, GAN, MOONS, make_run
 from safetensors.torch import load_file, save_file
 
-from genlab import checkpoint, config, evaluate, report, tables
+from genlab import checkpoint, cli, config, evaluate, report, tables
 from genlab.build import build
 from genlab.data.base import Examples
 from genlab.errors import ConfigError, DataError, GenlabError
@@ -292,6 +292,39 @@ def test_nothing_in_a_file_of_samples_is_run(tmp_path, capsys):
         with pytest.raises(DataError, match=said):
             measured(capsys, f"samples={tmp_path / name}", "data=digits")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_command_line_takes_several_files_of_samples_and_globs_of_them(tmp_path, capsys, monkeypatch):
+    x = build(DIGITS).split("train").x.numpy()
+    for name in ("one", "two"):
+        np.savez(tmp_path / f"{name}.npz", samples=x[:30])
+    monkeypatch.chdir(tmp_path)
+    words = ["eval", "data=digits", "data.limit=40", "metrics=fid", "n=30", "real=none", "--json"]
+    for given in ("one.npz,two.npz", "*.npz", f"[{tmp_path}/one.npz,{tmp_path}/t*.npz]"):
+        assert cli.main([*words, f"samples={given}"]) == 0
+        assert [row["model"] for row in json.loads(capsys.readouterr().out)] == ["one", "two"]
+
+
+def test_the_command_line_takes_a_step_that_training_kept(tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    (run.checkpoints / "last.ckpt").rename(run.checkpoints / "step_0000007.ckpt")
+    for given in ("7", "step_0000007"):
+        assert cli.main(["eval", f"run={run.path}", f"ckpt={given}", "metrics=bpd", "k=2", "real=none", "--json"]) == 0
+        assert [row["step"] for row in json.loads(capsys.readouterr().out)] == [7]
+        assert cli.main(["sample", f"run={run.path}", f"ckpt={given}", "n=2"]) == 0
+        assert capsys.readouterr().out.startswith("2 samples of step 7")
+    assert cli.main(["eval", f"run={run.path}", "ckpt=8"]) == 2
+    assert "no such checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", tables.FORMATS)
+def test_the_command_line_writes_a_report_to_a_file(tmp_path, capsys, form):
+    planted(tmp_path / "a", [bpd(1.0)])
+    assert cli.main(["report", f"run={tmp_path}", f"format={form}", f"out={tmp_path / 'table'}"]) == 0
+    assert capsys.readouterr().out.count("\n") == 1 and "1.0" in (tmp_path / "table").read_text()
+    (tmp_path / "there").mkdir()
+    assert cli.main(["report", f"run={tmp_path}", f"format={form}", f"out={tmp_path / 'there'}"]) != 0
+    assert "Is a directory" in capsys.readouterr().err
 
 
 def test_integers_of_any_type_are_levels(tmp_path):

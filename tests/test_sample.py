@@ -11,12 +11,14 @@ from runs import DIGITS, FLOW, GAN, MOONS, VAE, make_run
 
 from genlab import config, sample
 from genlab.build import build
+from genlab.checkpoint import load
 from genlab.errors import ConfigError, GenlabError
 from genlab.extractors.base import Shared
 from genlab.extractors.digits import Digits
+from genlab.noise import Noise
 from genlab.run import Run
 from genlab.spec import Spec
-from genlab.tasks import duplicates, interpolate
+from genlab.tasks import duplicates, inpaint, interpolate
 from genlab.tasks.base import class_labels
 from genlab.validation.choices import tasks
 
@@ -192,6 +194,85 @@ def test_a_manifold_runs_over_the_quantiles_of_the_prior(vae):
     assert (np.diff(z[0, :, 0]) > 0).all() and (np.diff(z[:, 0, 1]) < 0).all()  # to the right, and upwards
     uniform = 0.5 * (1 + torch.erf(torch.from_numpy(z[0, :, 0]) / 2**0.5))
     assert uniform.numpy() == pytest.approx((np.arange(20) + 0.5) / 20, abs=1e-5)
+
+
+@pytest.mark.parametrize("task", ["traverse", "arithmetic"])
+def test_strips_of_a_vae(vae, task):
+    made = sampled(vae, f"task={task}", "terms=3-1+8", "n=5")
+    with Image.open(vae.path / "made" / f"{task}.png") as picture:
+        assert min(picture.size) >= 400 and len(set(picture.convert("L").getdata())) > 5
+    if task == "traverse":  # of two codes, with a row for each of three seeds
+        strips = made["samples"].reshape(2, 3, 10, 1, 8, 8)
+        model, z = load(vae.checkpoints / "last.ckpt").model.eval(), Noise(range(3), "cpu").normal(2)
+        with torch.no_grad():
+            shown = model.decode(torch.stack([torch.full((3,), -3.0), z[:, 1]], 1))
+        assert strips[0, :, 0] == pytest.approx(shown.numpy(), abs=1e-4)
+    else:  # up to six of each term and its mean, then the sum and one for each seed
+        there = [int((build(DIGITS).split("train").y == digit).sum()) for digit in (3, 1, 8)]
+        assert len(made["samples"]) == sum(min(6, count) + 1 for count in there) + 6
+
+
+def test_what_is_added_and_taken_away_again_changes_nothing(vae):
+    codes = [sampled(vae, "task=arithmetic", f"terms={terms}")["code"] for terms in ("3", "3-1+1", "'1 - 1 + 3'", "1")]
+    assert codes[1] == pytest.approx(codes[0], abs=1e-5) and codes[2] == pytest.approx(codes[0], abs=1e-5)
+    assert codes[3] != pytest.approx(codes[0], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["task=arithmetic"], r"say which, as in terms=0-1\+2"),
+        (["task=arithmetic", "terms=3+seven"], "there are 0, 1, 2"),
+        (["task=inpaint"], "has no generator and critic"),
+    ],
+)
+def test_what_a_vae_cannot_do_is_told(vae, words, said):
+    with pytest.raises(ConfigError, match=said):
+        sampled(vae, *words)
+
+
+@pytest.fixture(scope="module")
+def gan(tmp_path_factory) -> Run:
+    return make_run(tmp_path_factory.mktemp("gan"), GAN)
+
+
+@pytest.mark.parametrize("hole", ["centre", "half", "random"])
+def test_what_is_known_is_kept_and_only_the_hole_is_filled(gan, hole, monkeypatch):
+    monkeypatch.setattr(inpaint, "STEPS", 5)
+    made = sampled(gan, "task=inpaint", f"mask={hole}", "n=3")
+    filled, originals, known = made["samples"], made["originals"], made["masks"].astype(bool)
+    share = {"centre": 0.75, "half": 0.5, "random": 0.2}[hole]
+    assert known.mean() == pytest.approx(share, abs=0.1 if hole == "random" else 1e-6)
+    everywhere = np.broadcast_to(known[:, None], filled.shape)
+    assert filled.shape == (3, inpaint.STARTS, 1, 8, 8)
+    assert np.array_equal(filled[everywhere], np.broadcast_to(originals[:, None], filled.shape)[everywhere])
+    assert not np.array_equal(filled[:, 0], filled[:, 1])  # of other starts
+    missed = (filled[0, 0].astype(float) - originals[0])[~known[0]]
+    assert made["errors"][0, 0] == pytest.approx((missed**2).mean(), rel=1e-5)
+
+
+def test_a_mask_is_read_from_a_picture(gan, tmp_path, monkeypatch):
+    monkeypatch.setattr(inpaint, "STEPS", 1)
+    drawn = np.full((16, 16), 255, np.uint8)
+    drawn[:4] = 0  # the top quarter is missing
+    Image.fromarray(drawn).save(tmp_path / "mask.png")
+    known = sampled(gan, "task=inpaint", f"mask={tmp_path / 'mask.png'}", "n=1")["masks"][0, 0]
+    assert not known[:2].any() and known[2:].all()
+    with pytest.raises(ConfigError, match="did you mean 'centre'"):
+        sampled(gan, "task=inpaint", "mask=center")
+
+
+def test_descent_fits_what_lies_around_the_hole(gan, monkeypatch):
+    """What the generator makes outside of the hole nears the image; the pixels beside the hole count most."""
+    loaded = load(gan.checkpoints / "last.ckpt")
+    real = torch.randn(2, 1, 8, 8).tanh()
+    known = inpaint.mask("half", real.shape, [0, 1])
+    apart = []
+    for steps in (0, 200):
+        monkeypatch.setattr(inpaint, "STEPS", steps)
+        made = inpaint.fill(loaded.model.eval(), loaded.spec, real, known, None, Noise(range(8), "cpu"))
+        apart.append((made - real[:, None])[..., 1:4].abs().mean())
+    assert apart[1] < apart[0]
 
 
 def test_tasks_are_the_files_of_their_folder():

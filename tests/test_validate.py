@@ -161,6 +161,12 @@ def test_values_that_cannot_be_are_refused(word):
         (["model=gan", "trainer=fsdp", "trainer.accelerator=cpu"], "trainer.strategy"),
         (["model=gan", "trainer.patience=3"], "trainer.patience"),
         (["model=gan", "loss=wasserstein"], "penalty"),
+        (["model=gan", "loss=wasserstein", "penalty=feature_matching"], "penalty"),
+        (["model=gan", "model.conditional=true", "data.labelled=20"], "data.labelled"),
+        (["model=acgan", "data.labelled=20"], "data.labelled"),
+        (["model=gan", "loss.smoothing=0.5"], "loss.smoothing"),
+        (["model=gan", "loss=loss_sensitive", "loss.slope=2"], "loss.slope"),
+        (["model=wgan_gp", "penalty.every=0"], "penalty.every"),
         (["model=vae", "penalty=gradient"], "penalty"),
         (["model=realnvp", "data=digits", "loss=elbo"], "loss"),
         (["model=vae", "model.likelihood=bernouli"], "model.likelihood"),
@@ -170,6 +176,16 @@ def test_values_that_cannot_be_are_refused(word):
 )
 def test_contradictions_are_refused(words, key):
     assert list(problems(*words, "data=digits")) == [key]
+
+
+def test_a_penalty_that_restrains_a_critic_will_do():
+    validate.check(["model=gan", "loss=wasserstein", "penalty=r1", "data=digits"])
+    validate.check(["model=ssl_gan", "data.labelled=20", "data=digits"])
+
+
+def test_a_loss_that_stands_in_for_a_slip_contradicts_nothing():
+    found = problems("model=wgan_gp", "loss=wassserstein", "trainer.precision=16-mixed", "loss.beta=1")
+    assert set(found) == {"loss", "trainer.precision", "loss.beta"}
 
 
 def test_levels_follow_the_options_of_the_data():

@@ -12,6 +12,9 @@ from genlab.pictures import save_density
 from genlab.tasks import grid
 from genlab.tasks.base import Made, capable, examples_of, the_plane
 
+MANY = 2000
+"""Samples: fewer do not show whether they follow the density."""
+
 
 def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> Made:
     """Samples, drawn beside the density over the frame of the test data."""

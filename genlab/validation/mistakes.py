@@ -42,9 +42,9 @@ BARE = {"seed": "int", "compile": "bool", "plugins": "list[str]", "init_from": "
 """Types of the keys that belong to no group."""
 
 
-def mistakes(whole: Mapping[str, Any]) -> Iterator[ConfigError]:
-    """Contradictions, targets, keys and types of a composed config."""
-    yield from contradictions(whole)  # these know better than types what to write
+def mistakes(whole: Mapping[str, Any], sound: Mapping[str, Any] | None = None) -> Iterator[ConfigError]:
+    """Contradictions, targets, keys and types of a composed config; contradictions of ``sound`` in its place, if any."""
+    yield from contradictions(whole if sound is None else sound)  # these know better than types what to write
     for key, takes in BARE.items():
         argument = Argument(key, parsed(takes), None, "")
         if key in whole and not may_be(argument, whole[key]):

@@ -39,6 +39,7 @@ class Word:
         values: as Hydra reads them; several in a sweep, none in a deletion.
         rest: everything after the prefix, as typed; of one that was not typed, ``STANDS_IN``.
         group: it takes an option of a group.
+        slip: its option is none, and the nearest stands in.
     """
 
     prefix: str
@@ -47,6 +48,7 @@ class Word:
     values: tuple[str, ...]
     rest: str
     group: bool
+    slip: bool = False
 
     def with_value(self, value: str) -> str:
         """The override for one job."""
@@ -126,17 +128,19 @@ def mend_groups(words: Sequence[Word], folders: Sequence[str], problems: Problem
             mended.append(word)
             continue
         options = config.options(word.key) if plugin else known[word.key]
-        values = []
+        values: list[str] = []
+        slip = False
         for value in word.values:
             unwrapped = value.strip("[]").split(",") if value.startswith("[") else [value.strip("\"'")]
             wrong = [option for option in unwrapped if option not in options and option != "null"]
             for option in wrong:
                 problems.add(no_option(word.key, option, options))
+            slip = slip or bool(wrong)
             fixed = [nearest(option, options) if option in wrong else option for option in unwrapped]
             values += [value] if not wrong else [f"[{','.join(fixed)}]" if value.startswith("[") else fixed[0]]
         values = [value for value in values if value]
         if values:
-            mended.append(replace(word, values=tuple(values)))
+            mended.append(replace(word, values=tuple(values), slip=slip))
         else:
             lost.add(word.key)
     return [word for word in mended if word.key.partition(".")[0] not in lost]
