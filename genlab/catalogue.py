@@ -196,7 +196,10 @@ def main(words: Sequence[str], folders: Sequence[str] = (), *, as_json: bool = F
     print("\n\n".join(table(plural(group), entries) for group, entries in listing.items()))
     if not words:
         rest = ", ".join(plural(group) for group in known if group not in SHOWN)
-        print(f"\nalso: genlab list {rest}; the card of one: genlab list model=wgan_gp")
+        print(
+            f"\nalso: genlab list {rest}; the card of one: genlab list model=wgan_gp; "
+            "what does not go together: genlab list refused"
+        )
 
 
 def asked(words: Sequence[str], known: Mapping[str, Any], folders: Sequence[str]) -> list[tuple[str, str]]:
