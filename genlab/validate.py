@@ -28,8 +28,8 @@ from genlab.validation.words import STANDS_IN, Word, admit_plugins, mend_files, 
 
 JOBS = 64  # of a sweep that are checked one by one
 PICKED = ("loss", "penalty", "optimizer")
-"""Groups of which a model's preset has a choice of its own. It counts for contradictions where a typed one is a slip, for
-the option that is spelt most alike need not go with the model."""
+"""Groups of which a model's preset has a choice of its own. It counts for contradictions where a typed one is a slip,
+for the option that is spelt most alike need not go with the model."""
 
 
 @dataclass(frozen=True)
