@@ -150,8 +150,8 @@ def against(
         path: of the file.
         x: name of the option.
         series: pairs (x, figure) by figure and kind of run.
-        exact: true values by figure and name, at the values of x in ascending order, drawn dashed; infinite ones are
-            left out.
+        exact: true values by figure and name, at the values of x in ascending order, drawn dashed, in the colour of
+            the kind of run that has the name; infinite ones are left out.
         real: figures of real examples by figure and title, dashed lines.
         log: which axes are logarithmic: ``x``, and names of figures.
     """
@@ -162,11 +162,16 @@ def against(
             places = sorted({place for line in lines.values() for place, _ in line})
             for number, (kind, line) in enumerate(sorted(lines.items())):
                 draw_kind(each, kind, line, COLOURS[number % len(COLOURS)])
+            colours = {kind: COLOURS[number % len(COLOURS)] for number, kind in enumerate(sorted(lines))}
             for number, (truth, known) in enumerate(exact.get(name, {}).items()):
                 if len(known) != len(places):
                     continue  # the sweep was narrowed: which of them are meant is not known
                 pairs = [pair for pair in zip(places, known, strict=False) if math.isfinite(pair[1])]
-                each.plot(*zip(*pairs, strict=True), color="black", linestyle=("--", ":")[number % 2], label=truth)
+                style = {
+                    "color": colours.get(truth, "black"),
+                    "linestyle": ("--", ":")[number % 2 * (truth not in lines)],
+                }
+                each.plot(*zip(*pairs, strict=True), label=f"{truth}, exact" if truth in lines else truth, **style)
             for title, figure in (real or {}).get(name, {}).items():
                 level(each, title, figure)
             if "x" in log and min(places) > 0:
