@@ -32,7 +32,7 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     rows = [one.row for one in asked if one.row is not None]
     if rows:
         say(f"{len(rows)} of {len(asked)} measured before, so not again; --force does")
-        for line in dict.fromkeys(line for row in rows for line in row.told):
+        for line in dict.fromkeys(line for row in rows for line in results.lines(row.run, row.told)):
             say(line)
     rows += {(row.data, row.run): row for one in asked for row in one.controls if row.run in titles}.values()
     known = all(one.row is not None and titles <= {row.run for row in one.controls} for one in asked)

@@ -106,6 +106,49 @@ def test_what_is_done_is_not_done_again_unless_forced(tmp_path, capsys, monkeypa
     assert row["step"] == 8
 
 
+def evaluated(capsys, *words):
+    """Rows and lines of ``genlab eval --json`` as the command line has it."""
+    code = cli.main(["eval", *words, "--json"])
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    return json.loads(printed.out), printed.err.splitlines()
+
+
+def test_any_figures_in_any_order_are_answered_from_what_is_done(tmp_path, capsys, monkeypatch):
+    def of_run(lines):
+        return sorted(line for line in lines if not line.startswith(("real ", "1 of 1 measured before")))
+
+    run = make_run(tmp_path / "run", GAN)
+    words = [f"run={run.path}", "n=70"]
+    _, told = evaluated(capsys, *words, "real=train")
+    requests = ["kid,fid,is", "is,fid,kid", "fid_digits,recall_5,frechet", "bpd,mmd2"]
+    with monkeypatch.context() as patch:
+        patch.setattr("genlab.evaluation.assess.assess", None)
+        again = {asked: evaluated(capsys, *words, f"metrics={asked}", "real=train") for asked in requests}
+        assert of_run(evaluated(capsys, *words, "real=train")[1]) == of_run(told)
+        for changed in ("seed=1", "n=71", "split=val"):
+            assert cli.main(["eval", *words, "metrics=fid", changed]) == 1
+            assert "'NoneType' object is not callable" in capsys.readouterr().err
+    for asked, (rows, lines) in again.items():
+        anew, lines_anew = evaluated(capsys, *words, f"metrics={asked}", "real=train", "--force")
+        assert [list(row["metrics"]) for row in rows] == [list(row["metrics"]) for row in anew] and rows == anew
+        assert of_run(lines) == of_run(lines_anew), asked
+    assert list(again["kid,fid,is"][0][0]["metrics"]) == ["kid_digits", "fid_digits", "is_digits"]
+    assert any(": no nats, bpd," in line for line in again["bpd,mmd2"][1])
+
+
+def test_figures_that_were_asked_for_one_by_one_answer_for_all_of_them(tmp_path, capsys, monkeypatch):
+    run = make_run(tmp_path / "run", GAN)
+    words = [f"run={run.path}", "n=70", "real=none"]
+    parts = [evaluated(capsys, *words, f"metrics={asked}")[0][0]["metrics"] for asked in ("fid", "kid_digits")]
+    monkeypatch.setattr("genlab.evaluation.assess.assess", None)
+    (row,), _ = evaluated(capsys, *words, "metrics=kid_digits,fid")
+    assert row["metrics"] == parts[0] | parts[1]
+    for asked in ("kid", "is", "fid_cifar10"):  # of one extractor only; never; of none that was taken
+        assert cli.main(["eval", *words, f"metrics={asked}"]) == 1
+        assert "'NoneType' object is not callable" in capsys.readouterr().err
+
+
 def test_all_checkpoints_are_a_row_each_and_a_curve(tmp_path, capsys, monkeypatch):
     run = make_run(tmp_path / "run", GAN)
     state = checkpoint.read(run.checkpoint("last"))

@@ -16,8 +16,9 @@ from genlab.data.base import Data
 from genlab.errors import ConfigError, GenlabError
 from genlab.evaluation import results, subject
 from genlab.evaluation.measure import measure, say
-from genlab.evaluation.results import Asked, Row, short
+from genlab.evaluation.results import Asked, Note, Row, lines
 from genlab.evaluation.subject import Subject
+from genlab.evaluation.wanted import wanted
 from genlab.metrics.base import GENERATED
 from genlab.metrics.choose import asked_for, choose, named
 from genlab.run import Run
@@ -42,7 +43,7 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
     beside: dict[str, list[Asked]] = {}
     elsewhere = places(options.get("samples"))
     alone = len(asked) + len(elsewhere) == 1
-    wrong = 0
+    wrong, parts = 0, wanted(options)
     with ranks.group(options.get("devices") or 1, options.get("device") or "auto") as device:
         for one in asked:
             try:
@@ -55,7 +56,7 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
             sets.setdefault(repr(data), (data, row.data))
             beside.setdefault(repr(data), []).append(one)
             if one.run is not None and one.row is None:
-                wrong += not kept(one.run, partial(results.keep, one.run, one.key, row))
+                wrong += not kept(one.run, partial(results.keep, one.run, one.key, row, parts))
         for number, place in enumerate(elsewhere):
             try:  # what is left out is the same of all
                 rows.append(of_samples(place, options, sets, device, quiet=number > 0))
@@ -73,7 +74,7 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
             rows += real
             for one in beside.get(key, ()):
                 if one.run is not None and real:
-                    wrong += not kept(one.run, partial(results.keep_controls, one.run, one.key, real))
+                    wrong += not kept(one.run, partial(results.keep_controls, one.run, one.key, real, parts))
     return rows, wrong
 
 
@@ -147,16 +148,17 @@ def row_of(
 ) -> Row:
     """The row of a subject. What is missing is told and why, unless ``quiet`` where it does not apply."""
     metrics, left_out = choose(options, made.net, data, made.n, made.loss)
-    title = short(made.title)
-    told = [] if quiet else missing(title, left_out | of_other_extractors(options, metrics))
+    told = [] if quiet else missing(left_out | of_other_extractors(options, metrics))
     shown: Mapping[str, Any] = metrics
-    if made.n < FEW and any(GENERATED in metric.reads for metric in shown.values()):
-        told.append(f"{title}: n = {made.n} is few: figures of samples depend on their number; papers take thousands")
-    for line in told:
+    drawn = tuple(name for metric in shown.values() if GENERATED in metric.reads for name in metric.figures)
+    if made.n < FEW and drawn:
+        few = f"n = {made.n} is few: figures of samples depend on their number; papers take thousands"
+        told.append(Note(drawn, few))
+    for line in lines(made.title, told):
         say(line)
     figures, failed, remarks = measure(made, data, metrics, options, device)
-    late = [*(f"{title}: {remark}" for remark in remarks), *missing(title, failed)]
-    for line in late:
+    late = [*remarks, *missing(failed)]
+    for line in lines(made.title, late):
         say(line)
     figures = {
         key: figure._replace(protocol={"data": name} | dict(figure.protocol))
@@ -166,12 +168,9 @@ def row_of(
     return Row(made.title, made.model, name, made.step, figures, (*told, *late))
 
 
-def missing(title: str, reasons: Mapping[str, str]) -> list[str]:
-    """A line for each reason, after the figures that are missing for it."""
-    together: dict[str, list[str]] = {}
-    for names, reason in reasons.items():
-        together.setdefault(reason, []).append(names)
-    return [f"{title}: no {', '.join(names)}: {reason}" for reason, names in together.items()]
+def missing(reasons: Mapping[str, str]) -> list[Note]:
+    """Figures that are missing, by names with commas, and why."""
+    return [Note(tuple(names.split(", ")), reason, lacking=True) for names, reason in reasons.items()]
 
 
 def of_other_extractors(options: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import sys
 import warnings
@@ -21,6 +22,7 @@ from genlab import __version__, ranks
 from genlab.cli import debugging
 from genlab.data.base import SPLITS, Data, Examples, data_root
 from genlab.errors import GenlabError
+from genlab.evaluation.results import Note
 from genlab.evaluation.subject import Subject, real
 from genlab.extractors.base import WHOLE, Features, Shared
 from genlab.metrics.base import GENERATED, Figure
@@ -31,11 +33,11 @@ from genlab.spec import Spec
 
 def measure(
     subject: Subject, data: Data, metrics: Mapping[str, Metric], options: Mapping[str, Any], device: torch.device
-) -> tuple[dict[str, Figure], dict[str, str], list[str]]:
+) -> tuple[dict[str, Figure], dict[str, str], list[Note]]:
     """Figures by name; of metrics that fail, why there is none, by names; and what else must be known of them."""
     left: dict[str, Any] = {name: metric.to(device) for name, metric in metrics.items()}
     failed: dict[str, str] = {}
-    remarks: list[str] = []
+    remarks: list[Note] = []
     seed, batch = int(options["seed"]), int(options["batch"])
 
     def show(source: str, batches: Iterator[Batch], tables: Mapping[Shared, Tensor]) -> None:
@@ -58,7 +60,8 @@ def measure(
         variety = Variety()
         show(GENERATED, variety.watch(progress(subject.generated(device), subject.n, batch, "samples")), {})
         if subject.n > 1 and variety.none():
-            remarks.append(f"all {subject.n} samples are equal")
+            drawn = [metric.figures for metric in left.values() if GENERATED in metric.reads]
+            remarks.append(Note(tuple(itertools.chain(*drawn)), f"all {subject.n} samples are equal"))
     hashes: dict[str, str] = {}
     for split in [name for name in SPLITS if name in wanted]:
         examples = data.split(split)
@@ -94,14 +97,14 @@ def attempt(name: str, failed: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def warned(title: str, remarks: list[str]) -> Iterator[None]:
+def warned(title: str, remarks: list[Note]) -> Iterator[None]:
     """What a metric warns of within the block, each thing once."""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         warnings.filterwarnings("ignore", "The ``compute`` method of metric", UserWarning)  # of a rank without a share
         yield
     texts = dict.fromkeys(" ".join(str(warning.message).split()) for warning in told)
-    remarks += [f"{title}: {text}" for text in texts]
+    remarks += [Note(tuple(title.split(", ")), f"{title}: {text}") for text in texts]
 
 
 class Variety:

@@ -1,7 +1,8 @@
 """What evaluation found, in a run's metrics.json: figures with their protocols, and which evaluations are done.
 
     figures    [{name, step, value, mark, stderr, protocol}], one for each name and protocol
-    done       {digest: {row, told, controls}}, whole evaluations that need not be run again
+    done       {digest: {row, asked, told, controls}}, what need not be measured again: figures of one protocol, and
+               which of them were asked for, for some may not be there
 
 It is replaced as a whole, under a lock: two evaluations at once keep the figures of both. Nothing here needs torch, so
 that an evaluation that is done costs nothing.
@@ -22,14 +23,29 @@ from typing import Any, NamedTuple
 import genlab
 from genlab import __version__
 from genlab.errors import GenlabError
+from genlab.evaluation.wanted import Part, belongs, concerns, covered, filtered, literal, wanted
 from genlab.metrics.base import Figure
 from genlab.plugins import packages
 from genlab.presets import conf_folder
 from genlab.run import Run
 
 REMEMBERED = 100  # evaluations of one run, the latest
-NO_MATTER = ("run", "ckpt", "samples", "real", "device", "devices", "plugins", "force")
+NO_MATTER = ("run", "ckpt", "samples", "real", "metrics", "device", "devices", "plugins", "force")
 """Options that change no figure, or that the digest knows by what they lead to."""
+
+
+class Note(NamedTuple):
+    """What must be known of some figures.
+
+    Args:
+        figures: their names, with or without their extractors'.
+        text: in words.
+        lacking: they are missing, and ``text`` is why.
+    """
+
+    figures: tuple[str, ...]
+    text: str
+    lacking: bool = False
 
 
 class Row(NamedTuple):
@@ -40,7 +56,7 @@ class Row(NamedTuple):
         model, data: names.
         step: of training.
         figures: by name.
-        told: lines about what is missing and why.
+        told: what is missing and why, and what the others suffer from.
     """
 
     run: str
@@ -48,13 +64,18 @@ class Row(NamedTuple):
     data: str
     step: int
     figures: dict[str, Figure]
-    told: tuple[str, ...] = ()
+    told: tuple[Note, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
         plain = self._asdict()
         figures, _ = plain.pop("figures"), plain.pop("told")
         return plain | {"metrics": {name: figure._asdict() for name, figure in figures.items()}}
+
+    def only(self, parts: Sequence[Part]) -> Row:
+        """What is asked for of it."""
+        told = tuple(note for note in self.told if concerns(note.figures, parts))
+        return self._replace(figures=filtered(self.figures, parts), told=told)
 
 
 class Asked(NamedTuple):
@@ -80,6 +101,17 @@ class Asked(NamedTuple):
         return str(self.run.path if self.run is not None else self.checkpoint)
 
 
+def lines(title: str, notes: Sequence[Note]) -> list[str]:
+    """Notes on a row in words; figures that are missing for one reason together."""
+    together: dict[tuple[str, bool], list[str]] = {}
+    for figures, text, lacking in notes:
+        together.setdefault((text, lacking), []).extend(figures)
+    return [
+        f"{short(title)}: no {', '.join(dict.fromkeys(figures))}: {text}" if lacking else f"{short(title)}: {text}"
+        for (text, lacking), figures in together.items()
+    ]
+
+
 def short(title: str) -> str:
     """The last part of a path; what is no path is as it is."""
     return Path(title).name
@@ -92,12 +124,14 @@ def from_plain(plain: Mapping[str, Any]) -> Row:
 
 
 def digest(run: Run, checkpoint: Path, options: Mapping[str, Any]) -> str:
-    """Of everything that the figures of an evaluation depend on: the checkpoint's bytes, the data, the options, the
-    presets of metrics and extractors, weights of extractors, code of the user's own, and the version of genlab."""
+    """Of everything that a figure depends on, whichever are asked for: the checkpoint's bytes, the data, the options,
+    the presets of metrics and extractors, weights of extractors, code of the user's own, and the version of genlab."""
     found = hashlib.sha256(__version__.encode())
     with open(checkpoint, "rb") as file:
         found.update(hashlib.file_digest(file, "sha256").digest())
     asked = {key: value for key, value in options.items() if key not in NO_MATTER}
+    if not literal(options):
+        asked["metrics"] = options.get("metrics")
     data = options.get("data") or run.config.get("data") or {}
     found.update(json.dumps([asked, run.config.get("data"), listed(data.get("path"))], default=str).encode())
     weights = (options.get("extractor") or {}).get("weights")
@@ -141,12 +175,25 @@ def ask(run: Run, checkpoint: Path, options: Mapping[str, Any]) -> Asked:
     done = stored(run)["done"]
     if not checkpoint.is_file():
         return Asked(run, checkpoint)
-    key = digest(run, checkpoint, options)
+    key, parts = digest(run, checkpoint, options), wanted(options)
     known = {} if options["force"] else done.get(key, {})
     if not known:
         return Asked(run, checkpoint, key)
-    row = from_plain(known["row"])._replace(run=str(run.path), told=tuple(known.get("told", ())))  # as it is named now
-    return Asked(run, checkpoint, key, row, tuple(map(from_plain, known.get("controls", ()))))
+    controls = [from_plain(plain) for plain in known.get("controls", ()) if answers(plain, plain, parts)]
+    row = None
+    if answers(known, known["row"], parts):
+        row = from_plain(known["row"])._replace(run=str(run.path), told=notes(known)).only(parts)  # as it is named now
+    return Asked(run, checkpoint, key, row, tuple(row.only(parts) for row in controls))
+
+
+def answers(entry: Mapping[str, Any], row: Mapping[str, Any], parts: Sequence[Part]) -> bool:
+    """Whether an entry of what is done, with its row, has all that is asked for."""
+    return covered(parts, [(name, figure) for name, figure in entry.get("asked", ())], row["metrics"])
+
+
+def notes(entry: Mapping[str, Any]) -> tuple[Note, ...]:
+    """What is told of an entry of what is done."""
+    return tuple(Note(tuple(figures), text, lacking) for figures, text, lacking in entry.get("told", ()))
 
 
 def stored(run: Run) -> dict[str, Any]:
@@ -172,9 +219,9 @@ def locked(run: Run) -> Iterator[None]:
         yield
 
 
-def keep(run: Run, key: str, row: Row) -> None:
-    """Put the figures into the run's metrics.json, in place of those of the same name and protocol only. The checkpoint
-    that an earlier figure is of has been overwritten where just its step is another."""
+def keep(run: Run, key: str, row: Row, parts: Sequence[Part] = (("", ""),)) -> None:
+    """Put the figures that were asked for into the run's metrics.json, in place of those of the same name and protocol
+    only. The checkpoint that an earlier figure is of has been overwritten where just its step is another."""
 
     def identity(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         return entry["name"], {name: value for name, value in entry["protocol"].items() if name != "step"}
@@ -185,20 +232,42 @@ def keep(run: Run, key: str, row: Row) -> None:
         taken = [identity(entry) for entry in json.loads(json.dumps(new))]
         old = [entry for entry in kept["figures"] if identity(entry) not in taken]
         done = {other: found for other, found in kept["done"].items() if other != key}
-        entry = {"row": row.plain(), "told": list(row.told), "controls": kept["done"].get(key, {}).get("controls", [])}
+        before = kept["done"].get(key, {})
+        told = [note for note in notes(before) if not concerns(note.figures, parts)]
+        entry = {
+            "row": joined(before.get("row"), row, parts),
+            "asked": united(before, parts),
+            "told": [*told, *row.told],
+            "controls": before.get("controls", []),
+        }
         done = dict(list(done.items())[1 - REMEMBERED :]) | {key: entry}
         run.save_metrics(kept | {"figures": old + new, "done": done})
 
 
-def keep_controls(run: Run, key: str, controls: Sequence[Row]) -> None:
+def keep_controls(run: Run, key: str, controls: Sequence[Row], parts: Sequence[Part]) -> None:
     """Put rows of real examples beside those of an evaluation that is done."""
     with locked(run):
         kept = stored(run)
         if key in kept["done"]:
             rows = {plain["run"]: plain for plain in kept["done"][key]["controls"]}
-            rows |= {row.run: row.plain() for row in controls}
+            for row in controls:
+                before = rows.get(row.run, {})
+                rows[row.run] = joined(before or None, row, parts) | {"asked": united(before, parts)}
             kept["done"][key]["controls"] = list(rows.values())
             run.save_metrics(kept)
+
+
+def joined(before: Mapping[str, Any] | None, row: Row, parts: Sequence[Part]) -> dict[str, Any]:
+    """The row, for JSON, with the figures of an earlier one that are none of the parts now measured."""
+    plain = row.plain()
+    old = {name: figure for name, figure in (before or plain)["metrics"].items() if not belongs(name, parts)}
+    return plain | {"metrics": old | plain["metrics"]}
+
+
+def united(before: Mapping[str, Any], parts: Sequence[Part]) -> list[list[str]]:
+    """What an entry was asked for, now and before."""
+    asked = {(name, figure): None for name, figure in before.get("asked", ())} | dict.fromkeys(parts)
+    return [list(part) for part in asked]
 
 
 def controls(run: Run) -> list[Row]:
