@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import itertools
 import json
 import math
 import re
@@ -137,7 +138,7 @@ def against(
     path: Path,
     x: str,
     series: Mapping[str, Mapping[str, Sequence[tuple[float, Figure]]]],
-    exact: Mapping[str, Mapping[str, Sequence[float]]],
+    exact: Mapping[str, Mapping[str, Sequence[Any]]],
     real: Mapping[str, Mapping[str, Figure]] | None = None,
     log: Sequence[str] = (),
 ) -> None:
@@ -150,8 +151,8 @@ def against(
         path: of the file.
         x: name of the option.
         series: pairs (x, figure) by figure and kind of run.
-        exact: true values by figure and name, at the values of x in ascending order, drawn dashed, in the colour of
-            the kind of run that has the name; infinite ones are left out.
+        exact: true values by figure and name, as ``points_of`` reads them, drawn dashed, in the colour of the kind of
+            run that has the name; infinite ones are named only, and a point between gaps is a ring.
         real: figures of real examples by figure and title, dashed lines.
         log: which axes are logarithmic: ``x``, and names of figures.
     """
@@ -164,14 +165,18 @@ def against(
                 draw_kind(each, kind, line, COLOURS[number % len(COLOURS)])
             colours = {kind: COLOURS[number % len(COLOURS)] for number, kind in enumerate(sorted(lines))}
             for number, (truth, known) in enumerate(exact.get(name, {}).items()):
-                if len(known) != len(places):
+                pairs = points_of(known, places)
+                if not pairs:
                     continue  # the sweep was narrowed: which of them are meant is not known
-                pairs = [pair for pair in zip(places, known, strict=False) if math.isfinite(pair[1])]
                 style = {
                     "color": colours.get(truth, "black"),
                     "linestyle": ("--", ":")[number % 2 * (truth not in lines)],
                 }
-                each.plot(*zip(*pairs, strict=True), label=f"{truth}, exact" if truth in lines else truth, **style)
+                endless = ", infinite elsewhere" if any(math.isinf(value) for _, value in pairs) else ""
+                drawn = [(at, value if math.isfinite(value) else math.nan) for at, value in pairs]
+                label = f"{truth}, exact" if truth in lines else truth + endless
+                each.plot(*zip(*drawn, strict=True), label=label, **style)
+                each.plot(*zip(*(lone(drawn) or [(math.nan, math.nan)]), strict=True), "o", mfc="none", color="black")
             for title, figure in (real or {}).get(name, {}).items():
                 level(each, title, figure)
             if "x" in log and min(places) > 0:
@@ -185,6 +190,31 @@ def against(
                 each.yaxis.set_minor_formatter("{x:g}")
             finish(each, name, x)
         save(picture, path)
+
+
+def points_of(known: Sequence[Any], places: Sequence[float]) -> list[tuple[float, float]]:
+    """Points of a true curve: numbers, one for each of the places in ascending order, or pairs (x, value) of its own,
+    with straight lines between them and a gap at ``None``, which becomes NaN. Empty: numbers of other places."""
+    if all(isinstance(value, int | float) for value in known):
+        return (
+            [(at, float(value)) for at, value in zip(places, known, strict=True)] if len(known) == len(places) else []
+        )
+    return [(math.nan, math.nan) if pair is None else (float(pair[0]), float(pair[1])) for pair in known]
+
+
+def lone(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points with a gap on either side, which no line shows."""
+    there = [False, *(math.isfinite(value) for _, value in points), False]
+    return [pair for at, pair in enumerate(points, 1) if there[at] and not there[at - 1] and not there[at + 1]]
+
+
+def exactly(points: Sequence[tuple[float, float]], x: float) -> float | None:
+    """The value of a true curve at x: a later point of it stands for an earlier line. None where it has none."""
+    found = [value for at, value in points if at == x]
+    for (low, below), (high, above) in itertools.pairwise(points) if not found else ():
+        if low < x < high:
+            found.append(below if below == above else below + (above - below) * (x - low) / (high - low))
+    return found[-1] if found else None
 
 
 def draw_kind(axes: Any, kind: str, line: Sequence[tuple[float, Figure]], colour: str) -> None:

@@ -1,5 +1,7 @@
 """Experiments: every one composes and passes all checks, and ``families`` ends in one table."""
 
+import csv
+import math
 import subprocess
 import sys
 from copy import deepcopy
@@ -9,7 +11,7 @@ from itertools import product
 import pytest
 from layouts import make_celeba, make_lsun
 
-from genlab import validate
+from genlab import curves, validate
 from genlab.config import Composed
 from genlab.errors import ConfigErrors
 from genlab.presets import groups
@@ -93,12 +95,35 @@ def test_families_end_in_one_table(tmp_path):
 
 
 def test_a_sweep_may_end_in_a_curve(tmp_path):
-    words = ["experiment=js_vs_wasserstein", "loss=wasserstein_gp10", "model.generator.theta=0,1", "logger=csv"]
-    words += ["trainer.max_steps=3", "hydra.sweep.dir=sweep"]
+    """Functions that jump, beside the figures of losses that mean something by them, in the order of numbers."""
+    words = ["experiment=js_vs_wasserstein", "model.generator.theta=-0.25,-0.5", "logger=csv"]
+    words += ["trainer.max_steps=3", "hydra.sweep.dir=sweep", "hydra.callbacks.curve.table={format: csv}"]
     done = subprocess.run(
         [sys.executable, "-m", "genlab", "train", "-m", *words], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 0 and "sweep/curve.png" in done.stdout, done.stderr
     assert (tmp_path / "sweep" / "curve.png").stat().st_size > 5000
-    figures = [run.metrics["figures"] for run in Run.find([str(tmp_path / "sweep")])]
-    assert len(figures) == 2 and all({entry["name"] for entry in run} == {"critic_js", "critic_gap"} for run in figures)
+    rows = list(csv.DictReader(line for line in done.stdout.splitlines() if line.count(",") > 3))
+    thetas = ["-0.5", "-0.25"]
+    assert [(row["loss"], row["theta"]) for row in rows] == [
+        (loss, theta) for loss in ("minimax", "wasserstein_gp10") for theta in thetas
+    ]
+    for row in rows:
+        jumps, distance = ("0.693147", "inf", ""), row["theta"].removeprefix("-")
+        meant = row["loss"] == "minimax"
+        assert (row["JS, exact"], row["KL, exact"], row["W = |theta|, exact"]) == (
+            jumps if meant else ("", "", distance)
+        )
+        assert bool(row["critic_js"]) == meant and bool(row["critic_gap"]) != meant
+
+
+def test_a_true_curve_has_lines_gaps_and_lone_points():
+    jump = curves.points_of([[-1, 2], [1, 2], None, [0, 0]], [-1, 0.5])
+    assert [curves.exactly(jump, x) for x in (-1, -0.5, 0, 1, 1.5)] == [2, 2, 0, 2, None] and curves.lone(jump) == [
+        (0, 0)
+    ]
+    slope = curves.points_of([[-1, 1], [0, 0], [1, 1]], [])
+    assert [curves.exactly(slope, x) for x in (-0.25, 0, 0.5)] == [0.25, 0, 0.5] and not curves.lone(slope)
+    endless = curves.points_of([[-1, math.inf], [1, math.inf], None, [0, 0]], [])
+    assert curves.exactly(endless, 0.5) == math.inf and curves.exactly(endless, 0) == 0
+    assert curves.points_of([1, 2], [3.0, 4.0]) == [(3, 1), (4, 2)] and curves.points_of([1, 2], [3.0]) == []

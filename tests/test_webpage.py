@@ -173,7 +173,7 @@ def test_a_sweeps_curve_goes_through_means_with_their_deviations():
 
 
 def test_a_sweep_that_measured_nothing_says_so(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(finale.Table, "measure", lambda self, config: [])
+    monkeypatch.setattr(finale.Table, "measure", lambda self, config, show=True: [])
     finale.Curve("seed", {"bpd": None}).on_multirun_end(None)
     assert "no figures" in capsys.readouterr().err
 

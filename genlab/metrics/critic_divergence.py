@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+import warnings
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from torch.nn.functional import softplus
 from torchmetrics import Metric
 
 from genlab.errors import GenlabError
+from genlab.losses.minimax import Minimax
+from genlab.losses.wasserstein import Wasserstein
 from genlab.metrics.base import GENERATED, Figure
 from genlab.models.base import Batch, Criticises
 from genlab.spec import Spec
@@ -24,9 +27,11 @@ class CriticDivergence(Metric):
     ``critic_gap`` = E_p f - E_q f,   the Wasserstein distance where f is the best of all 1-Lipschitz functions
     (Arjovsky et al. 2017, arXiv 1701.07875, eq. 2); under a penalty f is only nearly so, hence ``~``.
 
-    The first means something for critics that are logits (minimax, non_saturating), the second for Wasserstein ones.
+    The first is given of critics that are logits (``Minimax`` and losses made of it), the second of Wasserstein ones;
+    of other losses nothing is known that their critics bound.
 
     Args:
+        loss: that the model was trained by; None where it is not known, and both are given.
         split: of the real examples.
     """
 
@@ -39,15 +44,18 @@ class CriticDivergence(Metric):
     squares: Tensor
     entropy: Tensor
 
-    def __init__(self, split: str = "test"):
+    def __init__(self, loss: Any = None, split: str = "test"):
         super().__init__()
+        self.meant = [name for name, kind in zip(self.figures, (Minimax, Wasserstein), strict=True) if of(loss, kind)]
         self.reads = (GENERATED, split)
         for name in ("count", "total", "squares", "entropy"):  # of generated, then of real examples
             self.add_state(name, torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
 
     def refuses(self, spec: Spec) -> str:
-        """Images: a critic of images is far from the best one, so its values say little of a divergence."""
-        return "" if spec.kind == "vector" else "takes points, not images"
+        """Images, for a critic of images is far from the best one; and losses of which a critic shows neither."""
+        if spec.kind != "vector":
+            return "takes points, not images"
+        return "" if self.meant else "the loss of this run makes no logits of a critic, and is not Wasserstein's"
 
     def update(self, batch: Batch, source: str, model: nn.Module | None = None) -> None:
         """Add the critic's values of a batch."""
@@ -59,7 +67,7 @@ class CriticDivergence(Metric):
         self.entropy[side] += softplus(-values if side else values).sum()
 
     def compute(self) -> dict[str, Figure]:
-        """Both estimates."""
+        """What the loss has the critic estimate. What it has not is warned of."""
         if self.count.min() < 2:
             raise GenlabError("a critic's divergence takes two examples on each side")
         mean = self.total / self.count
@@ -68,4 +76,13 @@ class CriticDivergence(Metric):
         if not (math.isfinite(gap) and math.isfinite(js)):
             raise GenlabError("the critic's values are not finite")
         variance = (self.squares / self.count - mean.square()).clamp(min=0) / self.count
-        return {"critic_js": Figure(js, ">="), "critic_gap": Figure(gap, "~", float(variance.sum().sqrt()))}
+        found = {"critic_js": Figure(js, ">="), "critic_gap": Figure(gap, "~", float(variance.sum().sqrt()))}
+        for name in self.figures:
+            if name not in self.meant:
+                warnings.warn(f"no {name}: it means nothing of a critic of this run's loss", stacklevel=2)
+        return {name: found[name] for name in self.meant}
+
+
+def of(loss: Any, kind: type) -> bool:
+    """Whether a loss is of a kind, or may be."""
+    return loss is None or isinstance(loss, kind)
