@@ -17,11 +17,13 @@ from typing import Any, NamedTuple
 from genlab import tables
 from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.evaluation.results import controls, measured
+from genlab.evaluation.wanted import belongs, wanted
 from genlab.metrics.base import Figure, comparable
 from genlab.run import Run, atomic, kept_order
 
 IRRELEVANT = ("seed", "logger", "plugins", "choices")
 """Entries of a config in which runs may differ and yet be repetitions of one experiment, and those of two groups."""
+MANY = 12  # names that a message lists
 WITHIN = {
     "data": ("root",),
     "trainer": ("log_every", "checkpoint_every", "keep_every", "sample_every"),
@@ -253,16 +255,27 @@ def ordered(value: Any) -> tuple[bool, float, str]:
 
 
 def _chosen(titles: list[str], metrics: Any) -> list[str]:
-    """The columns asked for, in the order asked for."""
+    """The columns asked for, in the order asked for: a metric's, or a figure's with or without its extractor."""
     if metrics == "auto":
         return titles
-    chosen = []
+    chosen: list[str] = []
     for name in metrics.split(",") if isinstance(metrics, str) else metrics:
-        found = [title for title in titles if title.partition(" (")[0] == name]
+        parts = wanted({"metrics": name})
+        found = [title for title in titles if belongs(title.partition(" (")[0], parts)]
         if not found:
-            raise ConfigError("metrics", name, f"no run has it; they have {', '.join(titles)}", nearest(name, titles))
+            names = list(dict.fromkeys(plain_name(title.partition(" (")[0]) for title in titles))
+            known = any(name in part for part in wanted({}))  # no slip
+            near = "" if known else nearest(name, [*names, *titles])
+            listing = "" if near else f"; they have {', '.join(names[:MANY])}" + ", ..." * (len(names) > MANY)
+            raise ConfigError("metrics", name, f"no run has it{listing}", near)
         chosen += found
-    return chosen
+    return list(dict.fromkeys(chosen))
+
+
+def plain_name(title: str) -> str:
+    """A figure's name without its extractor's."""
+    known = [figure for _, figure in wanted({}) if belongs(title, [("", figure)])]
+    return max(known, key=len, default=title)
 
 
 def _names(run: Run) -> tuple[str, str]:

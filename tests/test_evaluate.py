@@ -297,14 +297,22 @@ class Touches:
         ({"samples": np.zeros((3, 1, 9, 9), np.uint8)}, r"of shape \(3, 1, 9, 9\), .* \(N, 1, 8, 8\)"),
         ({"samples": np.zeros((3, 3, 8, 8), np.uint8)}, "of shape"),
         ({"samples": np.uint8(3)}, "of shape"),
-        ({"samples": np.zeros((3, 1, 8, 8), np.float32)}, "float32, .*; round them to uint8"),
+        (
+            {"samples": np.zeros((3, 1, 8, 8), np.float32)},
+            r"float32, .*; round them to uint8, as by \(x \* 16\)\.round",
+        ),
+        (
+            {"arr_0": np.full((3, 8, 8, 1), -0.5)},
+            r"'arr_0' .*; round them to uint8, as by \(\(x \+ 1\) \* 8\)\.round",
+        ),
+        ({"arr_0": np.zeros((3, 8, 8, 3), np.uint8)}, r"of shape \(3, 8, 8, 3\)"),
         ({"samples": np.full((3, 1, 8, 8), np.nan)}, "example 0 of 'samples' holds NaN"),
         ({"samples": np.full((3, 1, 8, 8), 17, np.uint8)}, "from 17 up to 17"),
         ({"samples": np.full((3, 1, 8, 8), -1)}, "from -1 up to -1"),
         ({"samples": np.zeros((3, 1, 8, 8), bool)}, "of type bool"),
         ({"samples": np.full((3, 1, 8, 8), "x")}, "of type <U1"),
         ({"samples": OF_DIGITS[:0]}, "holds no example"),
-        ({"other": np.zeros(3)}, "an array 'samples' is needed; it holds other"),
+        ({"other": np.zeros(3)}, "an array 'samples' or 'arr_0' is needed; it holds other"),
         ({"samples": OF_DIGITS, "labels": np.arange(2)}, r"'labels' of shape \(2,\)"),
         ({"samples": OF_DIGITS, "labels": np.array([1, 2, 10])}, "up to 10, and 3 whole numbers from 0 to 9"),
         ({"samples": OF_DIGITS, "labels": np.array(["a", "b", "c"])}, "'labels' of shape"),
@@ -360,6 +368,34 @@ def test_the_command_line_takes_a_step_that_training_kept(tmp_path, capsys):
     assert "no such checkpoint" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "asked, columns",
+    [
+        ("fid", ["fid_a", "fid_b"]),
+        ("fid_b,bpd", ["fid_b", "bpd"]),
+        ("kernel_distance", ["kid_a"]),
+        ("bpd,bpd", ["bpd"]),
+    ],
+)
+def test_a_report_takes_the_names_that_eval_takes(tmp_path, capsys, asked, columns):
+    planted(tmp_path / "a", [(name, Figure(1.0)) for name in ("fid_a", "fid_b", "kid_a", "bpd")])
+    assert cli.main(["report", f"run={tmp_path}", "format=csv", f"metrics={asked}"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].split(",")[-3 * len(columns) :: 3] == columns
+
+
+def test_a_report_of_a_figure_that_no_run_has_says_which_is_meant_or_those_there_are(tmp_path, capsys):
+    many = [(f"own{number}", Figure(1.0)) for number in range(20)]
+    planted(tmp_path / "a", [("fid_a", Figure(1.0)), ("fid_b", Figure(1.0)), *many])
+    for asked, said in (
+        ("fdi", "metrics=fdi: no run has it; did you mean 'fid'?"),
+        ("fid_bb", "metrics=fid_bb: no run has it; did you mean 'fid_b'?"),
+        ("kid", "metrics=kid: no run has it; they have fid, own0, own1, own10, "),
+    ):
+        assert cli.main(["report", f"run={tmp_path}", f"metrics={asked}"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line and len(line) < 200
+
+
 @pytest.mark.parametrize("form", tables.FORMATS)
 def test_the_command_line_writes_a_report_to_a_file(tmp_path, capsys, form):
     planted(tmp_path / "a", [bpd(1.0)])
@@ -368,6 +404,27 @@ def test_the_command_line_writes_a_report_to_a_file(tmp_path, capsys, form):
     (tmp_path / "there").mkdir()
     assert cli.main(["report", f"run={tmp_path}", f"format={form}", f"out={tmp_path / 'there'}"]) != 0
     assert "Is a directory" in capsys.readouterr().err
+
+
+def test_the_usual_layouts_of_samples_are_understood_and_told(tmp_path, capsys):
+    x = build(DIGITS).split("train").x.numpy()[:30]
+    layouts = {"samples": x, "arr_0": x, "last": x.transpose(0, 2, 3, 1), "none": x[:, 0]}
+    words = ["eval", "data=digits", "data.limit=40", "metrics=fid", "real=none", "--json"]
+    fids, told = {}, {}
+    for name, values in layouts.items():
+        np.savez(tmp_path / f"{name}.npz", **{"arr_0" if name == "arr_0" else "samples": values})
+        assert cli.main([*words, f"samples={tmp_path / name}.npz"]) == 0
+        printed = capsys.readouterr()
+        fids[name] = json.loads(printed.out)[0]["metrics"]["fid_digits"]
+        told[name] = [line for line in printed.err.splitlines() if "taken as" in line]
+    assert all(figure == fids["samples"] for figure in fids.values())
+    as_images = "taken as 30 of image (1, 8, 8) of 17 levels"
+    assert told == {
+        "samples": [],
+        "arr_0": [f"arr_0.npz: 'arr_0' of shape (30, 1, 8, 8) {as_images}"],
+        "last": [f"last.npz: 'samples' of shape (30, 8, 8, 1) {as_images}, channels last"],
+        "none": [f"none.npz: 'samples' of shape (30, 8, 8) {as_images}, one channel"],
+    }
 
 
 def test_integers_of_any_type_are_levels(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,7 +82,8 @@ def of_split(data: Data, name: str, n: int, batch: int) -> Subject:
 
 
 def of_files(place: str, spec: Spec, batch: int) -> Subject:
-    """Examples that genlab did not make: a folder of images, or an .npz with ``samples`` in data space.
+    """Examples that genlab did not make: a folder of images, or an .npz with ``samples``, or ``arr_0``, in data space;
+    images may have their channels last, or none where there is one.
 
     Raises:
         ConfigError: there is no such place.
@@ -155,7 +157,8 @@ def _from_file(path: Path, spec: Spec) -> Examples:
     """``samples``, and ``labels`` where there are any, of an .npz; nothing in it is run."""
     try:
         with np.load(path, allow_pickle=False) as arrays:  # a lone array is no context and ends in TypeError
-            found = {name: arrays[name] for name in ("samples", "labels") if name in arrays.files}
+            title = "samples" if "samples" in arrays.files else "arr_0"
+            found = {name: arrays[name] for name in (title, "labels") if name in arrays.files}
             others = ", ".join(arrays.files) or "nothing"
     except TypeError:
         raise DataError("a lone array; save it by np.savez(..., samples=x)") from None
@@ -163,33 +166,52 @@ def _from_file(path: Path, spec: Spec) -> Examples:
         told = " ".join(str(error).split())[:160]
         kind = "no .npz, or one of pickled objects, of which none was run" if "pickle" in told else f"damaged: {told}"
         raise DataError(f"cannot be read: {kind}") from None
-    if "samples" not in found:
-        raise DataError(f"an .npz with an array 'samples' is needed; it holds {others}")
-    x = _levels(found["samples"], spec)
+    if title not in found:
+        raise DataError(f"an .npz with an array 'samples' or 'arr_0' is needed; it holds {others}")
+    given = found[title]
+    x = _levels(arranged(given, spec), spec, title)
     if not len(x):
         raise DataError("holds no example")
+    if (title != "samples" or given.shape != x.shape) and ranks.first():
+        how = "" if given.shape == x.shape else ", one channel" if given.ndim < x.ndim else ", channels last"
+        print(f"{path.name}: '{title}' of shape {given.shape} taken as {len(x)} of {_like(spec)}{how}", file=sys.stderr)
     return Examples(torch.from_numpy(x), _labels(found.get("labels"), len(x), spec))
 
 
-def _levels(x: np.ndarray, spec: Spec) -> np.ndarray:
+def arranged(x: np.ndarray, spec: Spec) -> np.ndarray:
+    """Images (N, C, H, W) from (N, H, W, C), or from (N, H, W) of one channel, where these are no shape of the data."""
+    if spec.kind != "image" or x.shape[1:] == tuple(spec.shape):
+        return x
+    channels, *size = spec.shape
+    if x.shape[1:] == (*size, channels):
+        return np.ascontiguousarray(np.moveaxis(x, -1, 1))
+    return x[:, None] if channels == 1 and x.shape[1:] == tuple(size) else x
+
+
+def _levels(x: np.ndarray, spec: Spec, title: str) -> np.ndarray:
     """Examples in data space: integer levels as uint8, continuous data as they are.
 
     Raises:
         DataError: they are of another shape or kind, or hold other values.
     """
     if x.shape[1:] != tuple(spec.shape) or x.ndim == 0:
-        raise DataError(f"'samples' of shape {x.shape}, and the data are {_like(spec)}: (N, {str(spec.shape)[1:]}")
+        raise DataError(f"'{title}' of shape {x.shape}, and the data are {_like(spec)}: (N, {str(spec.shape)[1:]}")
     if x.dtype.kind not in ("iufb" if spec.levels == 2 else "iuf"):
-        raise DataError(f"'samples' of type {x.dtype}, and the data are {_like(spec)}")
+        raise DataError(f"'{title}' of type {x.dtype}, and the data are {_like(spec)}")
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         row = int(np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(1))[0])
-        raise DataError(f"example {row} of 'samples' holds NaN or infinite values")
+        raise DataError(f"example {row} of '{title}' holds NaN or infinite values")
     if spec.levels is None:
         return x.astype(np.float32) if x.dtype.kind != "f" else x
     if x.dtype.kind == "f":
-        raise DataError(f"'samples' of type {x.dtype}, and the data are {_like(spec)}; round them to uint8")
+        low, high = (float(x.min()), float(x.max())) if x.size else (0.0, 1.0)
+        top, of_signed = spec.levels - 1, f"((x + 1) * {(spec.levels - 1) / 2:g})"
+        scaled = "x" if high > 1 or low < -1 else f"(x * {top})" if low >= 0 else of_signed
+        advice = f"{scaled}.round().astype(np.uint8)"
+        told = f"from {low:.3g} up to {high:.3g}; round them to uint8, as by {advice}"
+        raise DataError(f"'{title}' of type {x.dtype}, and the data are {_like(spec)}; they are {told}")
     if x.size and not 0 <= int(x.min()) <= int(x.max()) < spec.levels:
-        raise DataError(f"'samples' from {x.min()} up to {x.max()}, and the data are {_like(spec)}")
+        raise DataError(f"'{title}' from {x.min()} up to {x.max()}, and the data are {_like(spec)}")
     return x.astype(np.uint8)
 
 
