@@ -16,6 +16,7 @@ FORMATS = ("rich", "csv", "markdown", "latex", "html")
 NOTHING = "-"
 HUGE = 1e12  # figures from here on are written with an exponent
 SMALL = 1e-3  # and those below
+SMALLEST = 1e-6  # with an error of less than this, if they have one
 MARKS = "= exact; <= and >= a bound on the true figure; ~ a stochastic estimate; no mark: a score"
 WIDE = 8  # figures that a terminal or a page shows side by side
 
@@ -71,16 +72,19 @@ class Table(NamedTuple):
 def written(figure: Figure) -> str:
     """``<= 1.912 ± 0.013``: decimals as many as the error's two leading digits.
 
-    Without an error there are five digits and at most three decimals, or an exponent."""
-    spread = figure.stderr
-    if abs(figure.value) >= HUGE:
-        return f"{figure.mark} {figure.value:.3e}".lstrip()
-    digits = max(1, math.floor(math.log10(abs(figure.value)))) if math.isfinite(figure.value) and figure.value else 1
+    Without an error there are five digits and at most three decimals, or an exponent. A count has no decimals, and no
+    zero a sign."""
+    value, spread = figure.value, figure.stderr
+    if isinstance(value, int) and not spread:
+        return f"{figure.mark} {value}".lstrip()
+    if abs(value) >= HUGE:
+        return f"{figure.mark} {value:.3e}".lstrip()
+    digits = max(1, math.floor(math.log10(abs(value)))) if math.isfinite(value) and value else 1
     decimals = max(0, 4 - digits) if not spread else min(6, max(0, 1 - math.floor(math.log10(spread))))
-    if not spread and 0 < abs(figure.value) < SMALL:
-        return f"{figure.mark} {figure.value:.1e}".lstrip()
-    value = f"{figure.value:.{decimals}f}" + ("" if spread is None else f" ± {spread:.{decimals}f}")
-    return f"{figure.mark} {value}".lstrip()
+    if 0 < abs(value) < SMALL and (not spread or spread < SMALLEST):
+        return f"{figure.mark} {value:.1e}".lstrip() + (f" ± {spread:.1e}" if spread else "")
+    text = f"{round(value, decimals) + 0.0:.{decimals}f}" + ("" if spread is None else f" ± {spread:.{decimals}f}")
+    return f"{figure.mark} {text}".lstrip()
 
 
 VARYING = ("checkpoint", "step")

@@ -8,6 +8,7 @@ import math
 import os
 import pathlib
 import pickle
+import re
 import resource
 import signal
 import subprocess
@@ -381,6 +382,27 @@ def test_a_report_takes_the_names_that_eval_takes(tmp_path, capsys, asked, colum
     planted(tmp_path / "a", [(name, Figure(1.0)) for name in ("fid_a", "fid_b", "kid_a", "bpd")])
     assert cli.main(["report", f"run={tmp_path}", "format=csv", f"metrics={asked}"]) == 0
     assert capsys.readouterr().out.splitlines()[0].split(",")[-3 * len(columns) :: 3] == columns
+
+
+@pytest.mark.parametrize("form", ["rich", "csv", "markdown", "latex", "html"])
+def test_counts_have_no_decimals_and_zeros_no_sign(tmp_path, capsys, form):
+    planted(tmp_path / "a", [("modes", Figure(17)), ("kid_a", Figure(-3e-5, "", 0.0012)), ("mmd2_a", Figure(-2e-9))])
+    planted(tmp_path / "b", [("modes", Figure(1_000_000)), ("kid_a", Figure(3e-8, "", 1e-9))], rate=2.0)
+    out = [f"out={tmp_path / 'page.html'}"] if form == "html" else []
+    assert cli.main(["report", f"run={tmp_path}", f"format={form}", *out]) == 0
+    text = capsys.readouterr().out + ((tmp_path / "page.html").read_text() if out else "")
+    assert not re.search(r"-0\.0+\b(?!e)|17\.0|1000000\.0", text) and "17" in text and "1000000" in text
+    if form != "csv":  # which has the numbers as they are
+        assert "0.0000 " in text and "-2.0e-09" in text and "3.0e-08" in text
+
+
+def test_counts_are_counts_from_the_metric_on(tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    words = ["eval", f"run={run.path}", "metrics=active_units,nats", "n=70", "k=2", "real=none"]
+    assert cli.main(words) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if "vae" in line)
+    assert re.search(r" [012] ", row) and type(run.metrics["figures"][0]["value"]) is int
+    assert cli.main(words) == 0 and row in capsys.readouterr().out
 
 
 def test_a_report_of_a_figure_that_no_run_has_says_which_is_meant_or_those_there_are(tmp_path, capsys):

@@ -160,7 +160,8 @@ def figures_of(
         if splits:
             protocol |= {"split": ", ".join(splits), "split hash": ", ".join(hashes[split] for split in splits)}
         stderr = figure.stderr if figure.stderr is None or math.isfinite(figure.stderr) else None
-        figures[key] = figure._replace(stderr=stderr, protocol=protocol)
+        value = figure.value or abs(figure.value)  # no zero has a sign
+        figures[key] = figure._replace(value=value, stderr=stderr, protocol=protocol)
     return figures
 
 

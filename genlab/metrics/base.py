@@ -29,7 +29,7 @@ class Figure(NamedTuple):
     """One number, and all that must be known to compare it.
 
     Args:
-        value: the number.
+        value: the number, an ``int`` where it is a count.
         mark: ``=`` exact, ``<=`` or ``>=`` a bound on the true figure, ``~`` a stochastic estimate, empty where the
             figure is what it is, as a score.
         stderr: standard error of ``value``, None where it has none.

@@ -102,7 +102,7 @@ class Latents(Metric):
         protocol = {"n": n}
         return {
             "active_units": Figure(
-                float((spread > self.threshold).sum()), protocol=protocol | {"threshold": self.threshold}
+                int((spread > self.threshold).sum()), protocol=protocol | {"threshold": self.threshold}
             ),
             "latent_mismatch": Figure(max(float(mismatch), 0.0), protocol=protocol),
             "latent_kl": Figure(float(mean[-1]), "", float((squares[-1] / (n - 1) / n).sqrt()), protocol),

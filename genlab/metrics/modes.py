@@ -84,7 +84,7 @@ class Modes(Metric):
         n, good = float(self.total), float(self.count.sum())
         share, protocol = good / n, self._protocol()
         figures = {
-            "modes": Figure(float((self.count >= self.least).sum()), protocol=protocol | {"least": self.least}),
+            "modes": Figure(int((self.count >= self.least).sum()), protocol=protocol | {"least": self.least}),
             "high_quality": Figure(share, stderr=math.sqrt(share * (1 - share) / n), protocol=protocol),
         }
         if good:
@@ -146,4 +146,4 @@ class StackedModes(Metric):
         """Both figures."""
         if not self.count.any():
             raise GenlabError("modes are counted among samples, and here is none")
-        return {"modes": Figure(float((self.count > 0).sum())), "reverse_kl": Figure(reverse_kl(self.count))}
+        return {"modes": Figure(int((self.count > 0).sum())), "reverse_kl": Figure(reverse_kl(self.count))}
