@@ -161,8 +161,9 @@ def against(
         FigureCanvasAgg(picture)
         for each, (name, lines) in zip(axes, series.items(), strict=True):
             places = sorted({place for line in lines.values() for place, _ in line})
+            jumps = any(None in known for known in exact.get(name, {}).values())  # nothing is known between points
             for number, (kind, line) in enumerate(sorted(lines.items())):
-                draw_kind(each, kind, line, COLOURS[number % len(COLOURS)])
+                draw_kind(each, kind, line, COLOURS[number % len(COLOURS)], "none" if jumps else "-")
             colours = {kind: COLOURS[number % len(COLOURS)] for number, kind in enumerate(sorted(lines))}
             for number, (truth, known) in enumerate(exact.get(name, {}).items()):
                 pairs = points_of(known, places)
@@ -217,7 +218,7 @@ def exactly(points: Sequence[tuple[float, float]], x: float) -> float | None:
     return found[-1] if found else None
 
 
-def draw_kind(axes: Any, kind: str, line: Sequence[tuple[float, Figure]], colour: str) -> None:
+def draw_kind(axes: Any, kind: str, line: Sequence[tuple[float, Figure]], colour: str, style: str = "-") -> None:
     """Runs of one kind as points, and the line through their means."""
     places = sorted({place for place, _ in line})
     repeated = [[figure for at, figure in line if at == place] for place in places]
@@ -225,13 +226,16 @@ def draw_kind(axes: Any, kind: str, line: Sequence[tuple[float, Figure]], colour
     if runs > 1:
         axes.scatter(*zip(*((at, figure.value) for at, figure in line), strict=True), s=9, color=colour, alpha=0.5)
     label = f"{kind}, {runs} runs: mean ± deviation" if runs > 1 else kind
-    draw(axes, places, [average(figures) for figures in repeated], colour, label)
+    draw(axes, places, [average(figures) for figures in repeated], colour, label, style)
 
 
-def draw(axes: Any, places: Sequence[float], figures: Sequence[Figure], colour: str, label: str) -> None:
+def draw(
+    axes: Any, places: Sequence[float], figures: Sequence[Figure], colour: str, label: str, style: str = "-"
+) -> None:
     """A line through figures, with bars of their errors and, where one is a bound, a triangle."""
     values, errors = [figure.value for figure in figures], [figure.stderr or 0.0 for figure in figures]
-    axes.errorbar(places, values, errors, color=colour, linewidth=1.2, elinewidth=0.8, capsize=2, label=label or None)
+    line = {"color": colour, "linestyle": style, "linewidth": 1.2, "elinewidth": 0.8, "capsize": 2}
+    axes.errorbar(places, values, errors, label=label or None, **line)
     for place, figure in zip(places, figures, strict=True):
         axes.plot([place], [figure.value], color=colour, marker=MARKERS.get(figure.mark, "o"), markersize=4)
 

@@ -16,12 +16,13 @@ def save_picture(
     columns: int | None = None,
     real: Tensor | None = None,
     groups: Sequence[int] = (),
+    titles: Any = None,
 ) -> None:
     """A grid of images, a scatter of two dimensions of vectors beside ``real`` ones, or histograms, as a PNG."""
     if spec.kind == "image":
-        from genlab.images import save_grid
+        from genlab.images import UNTITLED, save_grid
 
-        save_grid(path, x, spec, columns, groups)
+        save_grid(path, x, spec, columns, groups, titles or UNTITLED)
         return
     from genlab import plots
 

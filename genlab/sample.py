@@ -51,7 +51,7 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     numbers = folder / ("samples.npz" if task == "grid" else f"{task}.npz")
     try:
         if made.draw is None:
-            save_picture(made.x, loaded.spec, picture, made.columns, groups=made.groups)
+            save_picture(made.x, loaded.spec, picture, made.columns, groups=made.groups, titles=made.titles)
         else:
             made.draw(picture)
         with atomic(numbers) as partial, open(partial, "wb") as file:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from genlab import plots
 from genlab.errors import GenlabError
-from genlab.images import PAPER, SMALLEST, grid, save_grid
+from genlab.images import LINE, PAPER, SMALLEST, UNTITLED, Titles, grid, save_grid
 from genlab.metrics.integral import integrate
 from genlab.spec import Spec
 
@@ -43,6 +43,24 @@ def test_groups_in_a_row_stand_apart(groups, gaps):
     edges = np.flatnonzero(np.diff(row.astype(int)))[1:-1].reshape(-1, 2)  # of the gutters between
     widths = edges[:, 1] - edges[:, 0]
     assert [place + 1 for place, width in enumerate(widths) if width > widths.min()] == gaps
+
+
+def test_titles_stand_over_their_columns_and_beside_their_rows():
+    x, spec = torch.zeros(8, 1, 8, 8, dtype=torch.uint8), Spec("image", (1, 8, 8), 17)
+    titles = Titles([("a title that is longer than one of the images is wide", 1), ("b", 3)], ["one", "two"], "c")
+    bare, framed = (np.asarray(grid(x, spec, 4, (1, 3), titles=some)) for some in (UNTITLED, titles))
+    top, left = LINE, framed.shape[1] - np.asarray(grid(x, spec, 4, (1, 3), Titles(titles.above))).shape[1]
+    inner = framed[top:, left:]
+    assert len(inner) > len(bare)  # since the title of one column is long
+    black = np.flatnonzero(inner[len(inner) // 4] == 0)  # columns of images
+    edges = np.flatnonzero(np.diff(black) > 1)
+    first = black[0], black[edges[0]] + 1
+    ink = np.flatnonzero((framed[:top, left:] < 128).any(0))
+    a, b = ink[ink < first[1]], ink[ink >= first[1]]
+    assert first[0] <= a.min() and a.max() < first[1] and len(b)
+    assert abs((b.min() + b.max()) / 2 - (black[edges[0] + 1] + black[-1]) / 2) < 3  # in the middle of its three
+    beside = np.flatnonzero((framed[top:, :left] < 128).any(1))
+    assert (beside < len(inner) // 2).any() and (beside > len(inner) // 2).any()
 
 
 def test_a_grid_is_written_whole_or_not_at_all(tmp_path):

@@ -9,12 +9,13 @@ import torch
 from PIL import Image
 from runs import DIGITS, FLOW, GAN, MOONS, VAE, make_run
 
-from genlab import config, sample
+from genlab import cli, config, sample
 from genlab.build import build
 from genlab.checkpoint import load
 from genlab.errors import ConfigError, GenlabError
 from genlab.extractors.base import Shared
 from genlab.extractors.digits import Digits
+from genlab.images import LINE, PAPER
 from genlab.noise import Noise
 from genlab.run import Run
 from genlab.spec import Spec
@@ -44,6 +45,24 @@ def test_a_grid_its_numbers_and_what_is_printed(vae, capsys):
     with Image.open(vae.path / "made" / "grid.png") as picture:
         assert min(picture.size) > 0
     assert capsys.readouterr().out.startswith("7 samples of step 7: ")
+
+
+@pytest.mark.parametrize(
+    "task, rows",
+    [("neighbours", 12), ("duplicates", None), ("reconstruct", None), ("manifold", 20), ("interpolate", 16)],
+)
+def test_pictures_say_what_stands_in_their_columns_and_are_no_longer_than_a_page(vae, task, rows):
+    assert cli.main(["sample", f"run={vae.path}", f"task={task}", f"out={vae.path / 'titled'}"]) == 0
+    with Image.open(vae.path / "titled" / f"{task}.png") as picture:
+        pixels = np.asarray(picture)
+    if task == "interpolate":
+        top, left = 0, 0
+    else:
+        assert set(np.unique(pixels[0])) == {255} and (pixels[:LINE] < 100).any()  # a line of titles
+        top, left = LINE, int((pixels[-1] == 255).sum())
+        assert (left > 0) == (task == "manifold")
+    gutters = (pixels[top:, left:] == PAPER).all(1)
+    assert rows in (None, int((np.diff(gutters.astype(int)) == -1).sum()))
 
 
 def test_a_sample_depends_on_its_seed_alone(vae):

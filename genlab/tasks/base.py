@@ -19,6 +19,7 @@ from genlab.build import build
 from genlab.checkpoint import Loaded
 from genlab.data.base import Examples
 from genlab.errors import ConfigError, nearest
+from genlab.images import UNTITLED, Titles
 from genlab.models.base import Samples
 from genlab.noise import Noise
 from genlab.spec import Spec
@@ -37,6 +38,7 @@ class Made(NamedTuple):
         draw: writes the picture to a path; None for the usual one of such examples.
         columns: how many examples stand in a row of the usual picture.
         groups: how many neighbours in such a row belong together, in turn.
+        titles: beside that picture.
         arrays: for samples.npz, in place of what stands there usually, or beside it.
     """
 
@@ -45,6 +47,7 @@ class Made(NamedTuple):
     draw: Callable[[Path], None] | None = None
     columns: int | None = None
     groups: Sequence[int] = ()
+    titles: Titles = UNTITLED
     arrays: Mapping[str, np.ndarray] = {}
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from genlab.checkpoint import Loaded
 from genlab.errors import ConfigError
 from genlab.extractors.base import Shared
+from genlab.images import Titles
 from genlab.metrics.choose import extractors
 from genlab.metrics.features import squared_distances
 from genlab.tasks import grid
@@ -18,6 +19,8 @@ from genlab.tasks.base import CHUNK, Made, examples_of
 from genlab.tasks.neighbours import nearest
 
 PAIRS = 20  # that Arora and Zhang look at
+
+TITLES = Titles([("alike samples", 2), ("nearest training", 1)])
 
 
 def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> Made:
@@ -47,7 +50,7 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
         "neighbours": near[:, 0].numpy(),
     }
     columns = 3 * min(4, len(pairs))
-    return Made(shown.flatten(0, 1), None, columns=columns, groups=(3,), arrays=arrays)
+    return Made(shown.flatten(0, 1), None, None, columns, (3,), TITLES, arrays)
 
 
 def features(extractor: Shared | None, x: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from genlab.noise import Noise
 from genlab.tasks.base import Made, capable, chosen_labels, examples_of
 
 STEPS = 10
+MANY = 32
+"""Ends of paths, two each: sixteen rows."""
 MOST = 30  # paths in one picture of vectors
 
 

@@ -9,6 +9,7 @@ import torch
 
 from genlab.checkpoint import Loaded
 from genlab.errors import ConfigError
+from genlab.images import Titles
 from genlab.models.base import Decodes
 from genlab.tasks.base import Made, capable, chosen_labels
 
@@ -33,4 +34,7 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
             [model.decode(part, None if y is None else y.expand(len(part)).to(device)) for part in z.split(64)]
         )
     labels = None if y is None else y.expand(len(x))
-    return Made(x.cpu(), labels, columns=SIDE, arrays={"z": z.cpu().numpy(), "seeds": torch.arange(len(z)).numpy()})
+    texts = [f"{value:.2f}" for value in line.tolist()]
+    titles = Titles([(text, 1) for text in texts], texts[::-1], "z2 | z1")
+    arrays = {"z": z.cpu().numpy(), "seeds": torch.arange(len(z)).numpy()}
+    return Made(x.cpu(), labels, columns=SIDE, titles=titles, arrays=arrays)

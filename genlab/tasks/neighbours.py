@@ -10,10 +10,14 @@ from torch import Tensor
 
 from genlab.checkpoint import Loaded
 from genlab.errors import ConfigError
+from genlab.images import Titles
 from genlab.tasks import grid
 from genlab.tasks.base import Made, examples_of
 
 NEAREST = 5
+MANY = 12
+"""Rows, of which more make no picture."""
+TITLES = Titles([("sample", 1), ("nearest training examples", NEAREST)])
 
 
 def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> Made:
@@ -28,7 +32,7 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
     distances, rows = nearest(made.x, train.x, NEAREST)
     shown = torch.cat([made.x[:, None], train.x[rows]], 1)
     arrays = {"samples": made.x.numpy(), "neighbours": rows.numpy(), "distances": distances.numpy()}
-    return Made(shown.flatten(0, 1), made.labels, columns=shown.shape[1], groups=(1, NEAREST), arrays=arrays)
+    return Made(shown.flatten(0, 1), made.labels, None, shown.shape[1], (1, NEAREST), TITLES, arrays)
 
 
 def nearest(x: Tensor, to: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from genlab import plots
 from genlab.checkpoint import Loaded
 from genlab.errors import ConfigError
+from genlab.images import Titles
 from genlab.models.base import Encodes, Hierarchical
 from genlab.tasks.base import CHUNK, Made, capable, examples_of
 
@@ -39,9 +40,11 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
         panels = {"data": x[:, :2], "reconstructed": left[-1][:, :2]}
         return Made(left[-1], y, draw=partial(plots.scatter, sets=panels), arrays=arrays)
     groups = 1 + len(left)
+    of_levels = [f"level {level}" for level in shown] if isinstance(model, Hierarchical) else ["reconstructed"]
+    titles = [(text, 1) for text in ("original", *of_levels)]
     side_by_side = torch.stack([x, *left], 1).flatten(0, 1)
     beside = min(6, math.ceil(math.sqrt(len(seeds))))
-    return Made(side_by_side, y, columns=groups * beside, groups=(groups,), arrays=arrays)
+    return Made(side_by_side, y, None, groups * beside, (groups,), Titles(titles), arrays)
 
 
 def levels(model: Encodes, wanted: int | None) -> list[int]:
