@@ -19,6 +19,7 @@ from genlab.validation.signatures import literal, signature
 
 SHOWN = ("model", "data", "loss", "experiment")
 COLUMNS = ("name", "family", "title", "authors", "year", "reference")
+WEIGHTS = Path(__file__).parent / "extractors" / "weights"
 HIDDEN = ("recipe", "hydra")
 SINGULAR = {"data": "data set"}
 PAPER = re.compile(
@@ -121,6 +122,8 @@ def describe(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, 
         about["figures"] = list(metrics(folders)[option])
     if isinstance(node, Mapping):
         about["target"] = node.get("_target_")
+        if group == "extractor" and (bundled := weights(str(about["target"]))):
+            about["weights"] = bundled
         before = "" if group == "metric" else f"{group}."  # those of a metric are of its file, not of a command line
         about["options"] = {f"{before}{name}": value for name, value in options(settled(node, content)).items()}
         if group == "model" and isinstance(content.get("training"), Mapping):
@@ -137,6 +140,18 @@ def describe(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, 
             data: {"card": reached(name, folders), "sets": changes(name, folders)} for data, name in recipes.items()
         }
     return about
+
+
+def weights(target: str) -> dict[str, Any]:
+    """The card in the header of an extractor's bundled weights, which is JSON, and their size; empty without such a file."""
+    known = signature(target)
+    path = WEIGHTS / f"{known.constants.get('name') if known else ''}.safetensors"
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        return json.loads(header["__metadata__"]["card"]) | {"bytes": path.stat().st_size}
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError):  # none, or damaged; eval says so
+        return {}
 
 
 def based(group: str, option: str, folders: Sequence[str] = ()) -> list[Path]:
@@ -281,6 +296,8 @@ def card_text(about: Mapping[str, Any]) -> str:
         lines += ["", "budget", *(f"  trainer.{key}={value}" for key, value in about["trainer"].items())]
     if about.get("figures"):
         lines += ["", f"figures, and metrics= of genlab eval: {', '.join(about['figures'])}"]
+    if about.get("weights"):
+        lines += ["", "weights", *(f"  {key}: {value}" for key, value in about["weights"].items())]
     if about.get("options"):
         of_file = "options, in its file; ${...} is an option of genlab eval"
         lines += ["", of_file if "figures" in about else "options"]

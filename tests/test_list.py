@@ -5,7 +5,9 @@ import subprocess
 import sys
 
 import pytest
+from safetensors import safe_open
 
+from genlab import cli
 from genlab.catalogue import PAPER, card_text, changes, choices, describe, entry, main, picks, reached
 from genlab.cli.completion import candidates, script
 from genlab.errors import ConfigErrors
@@ -23,10 +25,31 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["list", "model=wgan_gp"], ["list", "losses", "--json"]])
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["list", "model=wgan_gp"], ["list", "losses", "--json"], ["list", "extractor=mnist"]]
+)
 def test_listing_imports_neither_torch_nor_hydra(arguments):
     done = run(*arguments)
     assert done.returncode == 0 and done.stderr.strip() == "[]" and done.stdout
+
+
+@pytest.mark.parametrize("extractor", ["digits", "mnist", "fashion_mnist", "cifar10"])
+def test_an_extractor_has_the_card_of_its_weights(extractor, capsys):
+    with safe_open(
+        conf_folder().parent / "genlab" / "extractors" / "weights" / f"{extractor}.safetensors", "pt"
+    ) as file:
+        card_of_weights = json.loads(file.metadata()["card"])
+    assert cli.main(["list", f"extractor={extractor}"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {key}: {value}\n" in text for key, value in card_of_weights.items()) and "test accuracy: 0.9" in text
+
+
+def test_an_extractor_without_bundled_weights_has_a_card_without_them(capsys, tmp_path, monkeypatch):
+    assert cli.main(["list", "extractor=inception"]) == 0 and "\nweights\n" not in capsys.readouterr().out
+    monkeypatch.setattr("genlab.catalogue.WEIGHTS", tmp_path)
+    for content in (b"", b"\xff" * 20, (2).to_bytes(8, "little") + b"{}"):
+        (tmp_path / "mnist.safetensors").write_bytes(content)
+        assert cli.main(["list", "extractor=mnist"]) == 0 and "\nweights\n" not in capsys.readouterr().out
 
 
 def test_every_file_of_every_group_is_listed(capsys):
