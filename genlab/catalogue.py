@@ -143,7 +143,7 @@ def describe(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, 
 
 
 def weights(target: str) -> dict[str, Any]:
-    """The card in the header of an extractor's bundled weights, which is JSON, and their size; empty without such a file."""
+    """The card in the header of an extractor's bundled weights, which is JSON, and their size; empty where none are."""
     known = signature(target)
     path = WEIGHTS / f"{known.constants.get('name') if known else ''}.safetensors"
     try:

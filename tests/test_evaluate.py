@@ -488,13 +488,14 @@ def test_a_folder_of_images_is_scored(tmp_path):
 
 @pytest.mark.parametrize("n", [1, 2, 5, 6])
 def test_of_few_samples_there_are_the_figures_that_are_defined(tmp_path, capsys, n):
-    """The least that each takes: two for a covariance or a pair, six for the fifth neighbour."""
+    """The least that each takes: two for a covariance or a pair, six for the fifth neighbour, ten for a support."""
     x = build(DIGITS | {"limit": 200}).split("train").x.numpy()
     np.savez(tmp_path / "few.npz", samples=x[:n])
     assert evaluate.main(compose(f"samples={tmp_path / 'few.npz'}", "data=digits", "real=none"), True) == 0
     printed = capsys.readouterr()
     (row,) = json.loads(printed.out)
-    lacking = {1: {"fid", "kid", "mmd2", "support", "recall_3"}, 2: {"recall_3"}, 5: {"recall_3"}, 6: set()}[n]
+    lacking = {"support"} | ({"recall_3"} if n < 6 else set())
+    lacking |= {"fid", "kid", "mmd2", "is", "mode_score"} if n == 1 else set()
     for figure in ("fid", "kid", "mmd2", "support", "recall_3", "is", "mode_score", "memorised"):
         assert (f"{figure}_digits" in row["metrics"]) == (figure not in lacking)
     assert all(math.isfinite(figure["value"]) for figure in row["metrics"].values())
@@ -515,13 +516,16 @@ def test_of_few_points_there_are_the_figures_that_are_defined(tmp_path, capsys, 
     assert all(math.isfinite(figure["value"]) for figure in row["metrics"].values())
 
 
-def test_samples_that_are_all_one_are_told_with_their_figures(tmp_path, capsys):
+def test_samples_that_are_all_one_are_told_and_lack_what_would_say_nothing(tmp_path, capsys):
     np.savez(tmp_path / "one.npz", samples=np.full((150, 1, 8, 8), 7, np.uint8))
-    assert evaluate.main(compose(f"samples={tmp_path / 'one.npz'}", "data=digits", "real=none"), True) == 0
+    assert cli.main(["eval", f"samples={tmp_path / 'one.npz'}", "data=digits", "real=none", "--json"]) == 0
     printed = capsys.readouterr()
     (row,) = json.loads(printed.out)
-    assert "one.npz: all 150 samples are equal" in printed.err and len(row["metrics"]) > 15
-    assert row["metrics"]["is_digits"]["value"] == pytest.approx(1) and row["metrics"]["support_digits"]["value"] == 1
+    assert "one.npz: all 150 samples are equal\n" in printed.err and len(row["metrics"]) > 10
+    assert not {"is_digits", "mode_score_digits", "support_digits", "precision_3_digits"} & set(row["metrics"])
+    assert row["metrics"]["recall_3_digits"]["value"] == 0 and row["metrics"]["class_kl_digits"]["value"] > 1
+    (why,) = [line for line in printed.err.splitlines() if "of which it says nothing" in line]
+    assert {"is_digits", "support_digits", "precision_5_digits"} <= set(re.split(r"[:, ]+", why))
     assert all(math.isfinite(figure["value"]) for figure in row["metrics"].values())
 
 

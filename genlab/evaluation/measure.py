@@ -55,13 +55,15 @@ def measure(
                     with attempt(name, failed):
                         left[name].update(example, source, subject.net)
 
+    equal = ""
     wanted = {source for metric in left.values() for source in metric.reads}
     if GENERATED in wanted:
         variety = Variety()
         show(GENERATED, variety.watch(progress(subject.generated(device), subject.n, batch, "samples")), {})
-        if subject.n > 1 and variety.none():
+        if variety.none():
             drawn = [metric.figures for metric in left.values() if GENERATED in metric.reads]
-            remarks.append(Note(tuple(itertools.chain(*drawn)), f"all {subject.n} samples are equal"))
+            equal = f"all {subject.n} samples are equal" if subject.n > 1 else "there is one sample"
+            remarks += [Note(tuple(itertools.chain(*drawn)), equal)] if subject.n > 1 else []
     hashes: dict[str, str] = {}
     for split in [name for name in SPLITS if name in wanted]:
         examples = data.split(split)
@@ -76,7 +78,9 @@ def measure(
     for name in [name for name in left if name not in failed]:
         with attempt(name, failed), warned(titles(left[name]), remarks):
             for key, figure in figures_of(left[name], subject, data.spec, hashes, seed, batch).items():
-                if math.isfinite(figure.value):
+                if equal and key in of_varied(left[name]):
+                    failed[key] = f"{equal}, of which it says nothing"
+                elif math.isfinite(figure.value):
                     figures[key] = figure
                 else:
                     failed[key] = f"it is {figure.value}, so some value is beyond what can be computed with"
@@ -133,6 +137,13 @@ def titles(metric: Any) -> str:
     """The names of the figures that a metric may give."""
     extractor = getattr(metric, "extractor", None)
     return ", ".join(key if extractor is None else f"{key}_{extractor.name}" for key in metric.figures)
+
+
+def of_varied(metric: Any) -> tuple[str, ...]:
+    """The names of the figures of a metric that say nothing of samples that are all one, with the extractor's."""
+    extractor = getattr(metric, "extractor", None)
+    names = getattr(metric, "varied", ())
+    return tuple(name if extractor is None else f"{name}_{extractor.name}" for name in names)
 
 
 def looks(metric: Any, split: str) -> bool:

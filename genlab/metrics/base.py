@@ -55,6 +55,9 @@ class ModelMetric(Protocol):
     figures: ClassVar[tuple[str, ...]]
     """Names of the figures that ``compute`` may return; ``metrics=`` takes them as well as names of metrics."""
 
+    varied: ClassVar[tuple[str, ...]]
+    """Those of which there is none where all samples are equal, for it would say nothing; may be left out."""
+
     reads: tuple[str, ...]
     """What it is shown: ``generated`` examples, and splits of the data: train, val, test."""
 

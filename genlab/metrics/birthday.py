@@ -15,6 +15,8 @@ from genlab.metrics.features import TIE, keep, keep_features, kept, some, square
 from genlab.models.base import Batch, Samples
 from genlab.spec import Spec
 
+LEAST = 10  # samples: the few pairs of less tell nothing of a support
+
 
 def nearest_distances(x: Tensor) -> Tensor:
     """Distance from every row to the nearest other one, (N,)."""
@@ -66,6 +68,7 @@ class Birthday(Metric):
 
     needs: ClassVar[tuple[type, ...]] = (Samples,)
     figures: ClassVar[tuple[str, ...]] = ("support", "duplicates")
+    varied: ClassVar[tuple[str, ...]] = ("support",)
     higher_is_better = True
     full_state_update = False
     generated: list[Tensor]
@@ -86,7 +89,7 @@ class Birthday(Metric):
 
     def compute(self) -> dict[str, Figure]:
         """Support size, and how likely a duplicate is among so many samples."""
-        generated, real = kept(self, 2, "a birthday test")
+        generated, real = kept(self, LEAST, "a birthday test")
         real = some(real, len(generated), self.seed)
         distance = float(nearest_distances(real).quantile(0.01))
         control, control_error = collision_rate(coincidences(real, distance))

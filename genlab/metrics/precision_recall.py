@@ -48,6 +48,7 @@ class PrecisionRecall(Metric):
     figures: ClassVar[tuple[str, ...]] = (
         "precision_3", "recall_3", "precision_5", "recall_5", "density", "coverage"
     )  # fmt: skip
+    varied: ClassVar[tuple[str, ...]] = ("precision_3", "precision_5")
     higher_is_better = True
     full_state_update = False
     generated: list[Tensor]
