@@ -232,7 +232,8 @@ ALSO = {"generator": "decoder", "decoder": "generator"}
 
 def initialise(model: nn.Module, source: Path) -> dict[str, str]:
     """Start from the weights of another run or checkpoint, averaged ones where there are any: all tensors of the same
-    name and shape; what one model calls its generator another calls its decoder.
+    name and shape. What one model calls its generator another calls its decoder; such parts, whose tensors have other
+    names but the same shapes one after the other, are taken as they follow.
 
     Returns:
         Which of its tensors each of the model's was taken from, by name.
@@ -242,13 +243,13 @@ def initialise(model: nn.Module, source: Path) -> dict[str, str]:
     """
     state = checkpoint.read(Run(source).checkpoint() if source.is_dir() else source)
     theirs = {key.removeprefix("model."): value for key, value in state["state_dict"].items()} | state["average"]
-    own, taken = model.state_dict(), {}
-    for key, value in own.items():
-        part, _, name = key.partition(".")
-        for other in (key, f"{ALSO.get(part, part)}.{name}"):
-            if other in theirs and theirs[other].shape == value.shape:
-                taken[key] = other
-                break
+    own = model.state_dict()
+    taken = {key: key for key in own if key in theirs and theirs[key].shape == own[key].shape}
+    for part, other in ALSO.items():
+        mine = [key for key in own if key.startswith(f"{part}.")]
+        found = [key for key in theirs if key.startswith(f"{other}.")]
+        if mine and [own[key].shape for key in mine] == [theirs[key].shape for key in found]:
+            taken |= dict(zip(mine, found, strict=True))
     if not taken:
         raise ConfigError("init_from", source, f"none of its tensors has a name and shape of {type(model).__name__}'s")
     model.load_state_dict(own | {key: theirs[other] for key, other in taken.items()})
