@@ -90,6 +90,7 @@ def run(words: list[str]) -> Outcome:
 def outcomes(tmp_path_factory):
     """All commands that are genlab's, in the order of the page; ``mine/`` holds the examples as printed."""
     folder = tmp_path_factory.mktemp("readme")
+    (folder / "photographs").mkdir()
     for name, content in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
