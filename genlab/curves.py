@@ -213,6 +213,19 @@ def against(
         save(picture, path)
 
 
+def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float:
+    """Spearman's: the correlation of ranks, those of equals being their mean; 0 where all are equal on a side."""
+    ranks = []
+    for values in zip(*pairs, strict=True):
+        ranks.append(
+            [sum(other < value for other in values) + sum(other == value for other in values) / 2 for value in values]
+        )
+    middle = len(pairs) / 2
+    x, y = ([rank - middle for rank in side] for side in ranks)
+    spread = math.sqrt(sum(a * a for a in x) * sum(b * b for b in y))
+    return sum(a * b for a, b in zip(x, y, strict=True)) / spread if spread else 0.0
+
+
 def by_size(kind: str) -> tuple[bool, float, str]:
     """For sorting: numbers by size, then words."""
     try:
@@ -224,7 +237,9 @@ def by_size(kind: str) -> tuple[bool, float, str]:
 def draw_kind(axes: Any, kind: str, line: Sequence[tuple[float, Figure]], colour: str, joined: bool = True) -> None:
     """Runs of one kind as points, and the line through their means; or as points alone."""
     if not joined:
-        axes.scatter(*zip(*((at, figure.value) for at, figure in line), strict=True), s=14, color=colour, label=kind)
+        pairs = [(at, figure.value) for at, figure in line]
+        told = f", rank correlation {rank_correlation(pairs):.2f}" if len(pairs) > 2 else ""
+        axes.scatter(*zip(*pairs, strict=True), s=14, color=colour, label=f"{kind}{told}")
         return
     places = sorted({place for place, _ in line})
     repeated = [[figure for at, figure in line if at == place] for place in places]

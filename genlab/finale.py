@@ -87,6 +87,7 @@ class Curve(Callback):
         log: which axes are logarithmic: ``x``, and names of figures.
         table: options of ``Table``.
         name: of the picture.
+        apart: a panel for each value of ``by``.
     """
 
     def __init__(
@@ -98,9 +99,10 @@ class Curve(Callback):
         log: Sequence[str] = (),
         table: Mapping[str, Any] | None = None,
         name: str = "curve",
+        apart: bool = False,
     ):
         self.x, self.by, self.figures, self.exact, self.log = x, by, dict(figures), dict(exact or {}), list(log)
-        self.name = name
+        self.name, self.apart = name, apart
         self.course = x != "seed" and "." not in x  # no option
         measured = [name for name in (*self.figures, x) if is_measured(name)] if self.course else [*self.figures]
         asked = {"metrics": ",".join(dict.fromkeys(measured))} | ({"ckpt": "all"} if self.course else {})
@@ -114,7 +116,7 @@ class Curve(Callback):
         seen: set[tuple[str, int]] = set()
         for row in self.table.measure(config):
             if row.run.startswith("real "):
-                for name in self.figures:
+                for name in self.figures if not self.apart else ():
                     if (control := named(name, row.figures)) is not None:
                         real[name][f"{row.run} of {row.data}"] = control
                 continue
@@ -132,6 +134,8 @@ class Curve(Callback):
             for name, found in lines.items()
             if found
         }
+        if self.apart:
+            drawn = {f"{name}, {kind}": {kind: drawn[name][kind]} for name in drawn for kind in drawn[name]}
         if not drawn:
             print("no figures, so no curve", file=sys.stderr)
             return
@@ -180,7 +184,9 @@ class Montage(Callback):
         task: of ``genlab sample``, whose picture a cell is.
         n: examples in it; None: as ``genlab sample`` has it.
         failed: limits of figures, ``{fid: {above: 50}, is: {below: 3}}``.
+        figures: names of others that are said below a cell.
         names: titles of rows and columns, where the value of the option says too little.
+        size: of a cell, inches.
         table: options of ``Table``.
     """
 
@@ -191,11 +197,16 @@ class Montage(Callback):
         task: str = "grid",
         n: int | None = 16,
         failed: Mapping[str, Mapping[str, float]] | None = None,
+        figures: Sequence[str] = (),
         names: Mapping[str, str] | None = None,
+        size: float = 2.1,
         table: Mapping[str, Any] | None = None,
     ):
         self.rows, self.columns, self.task, self.n = rows, columns, task, n
-        self.limits, self.names = dict(failed or {}), dict(names or {})
+        self.limits: dict[str, Mapping[str, float]] = dict(failed or {}) | {
+            name: {} for name in figures if name not in (failed or {})
+        }
+        self.names, self.size = dict(names or {}), size
         asked = {"metrics": ",".join(self.limits)} if self.limits else {}
         self.table = Table(**asked | dict(table or {}))
 
@@ -211,7 +222,7 @@ class Montage(Callback):
             picture = pictured(run, self.task, self.n, plugins)
             cells.setdefault((row, column), []).append(Cell(picture, said, failed))
         path = folder / "montage.png"
-        montage(path, cells, str(config.hydra.runtime.choices.get("experiment") or self.task))
+        montage(path, cells, str(config.hydra.runtime.choices.get("experiment") or self.task), self.size)
         self.tell(cells)
         print(path)
 
@@ -242,8 +253,9 @@ def verdict(run: Run, figures: Mapping[str, Any], limits: Mapping[str, Mapping[s
     failed, words = False, []
     for name, limit in limits.items():
         figure = named(name, figures)
-        within = figure is not None and limit.get("below", -math.inf) <= figure.value <= limit.get("above", math.inf)
-        failed |= not within
+        if limit:
+            value = math.nan if figure is None else figure.value
+            failed |= not limit.get("below", -math.inf) <= value <= limit.get("above", math.inf)
         words.append(f"no {name}" if figure is None else f"{name} {figure.mark} {figure.value:.3g}".replace("  ", " "))
     return failed, ", ".join(words)
 

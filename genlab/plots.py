@@ -209,6 +209,25 @@ def sheets(path: str | Path, pictures: Mapping[str, Any]) -> None:
     save(figure, path)
 
 
+def profile(path: str | Path, values: Tensor, title: str) -> None:
+    """Positive numbers, one a layer, on a logarithmic axis.
+
+    Args:
+        path: of the PNG.
+        values: (L,).
+        title: of the picture.
+    """
+    figure, (axes,) = _panels(1)
+    axes.plot(range(len(values)), values.clamp(min=1e-30), color=COLOURS[0], marker="o", markersize=4)
+    axes.set_yscale("log")
+    axes.set_xlabel("layer, from the example on")
+    axes.set_title(title)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, 0.1), max(high, 10))  # what hardly changes looks flat
+    save(figure, path)
+
+
 class Cell(NamedTuple):
     """One run in a montage.
 
@@ -227,7 +246,7 @@ class Cell(NamedTuple):
         return f"failed: {self.said}" if self.failed else self.said
 
 
-def montage(path: str | Path, cells: Mapping[tuple[str, str], Sequence[Cell]], title: str) -> None:
+def montage(path: str | Path, cells: Mapping[tuple[str, str], Sequence[Cell]], title: str, size: float = 2.1) -> None:
     """Pictures in rows and columns, those of failed runs crossed out, with what is said of each below it.
 
     Args:
@@ -235,10 +254,12 @@ def montage(path: str | Path, cells: Mapping[tuple[str, str], Sequence[Cell]], t
         cells: runs by row and column, which are in the order of their first appearance; of several runs in one cell
             the first is drawn, and the others are counted.
         title: of the whole.
+        size: of a cell, inches.
     """
     rows, columns = (list(dict.fromkeys(place[axis] for place in cells)) for axis in (0, 1))
-    size = (2.1 * len(columns) + 0.3, 2.35 * len(rows) + 0.6)
-    figure = Figure(figsize=size, dpi=110, facecolor="white", layout="constrained")
+    share = max((shape(cell.picture) for found in cells.values() for cell in found), default=1.0)
+    whole = (size * len(columns) + 0.3, (size * share + 0.35) * len(rows) + 0.5)
+    figure = Figure(figsize=whole, dpi=110, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(rows), len(columns), squeeze=False)
     for (i, row), (j, column) in product(enumerate(rows), enumerate(columns)):
@@ -252,8 +273,18 @@ def montage(path: str | Path, cells: Mapping[tuple[str, str], Sequence[Cell]], t
         found = cells.get((row, column), ())
         if found:
             _cell(axes, found)
+        else:
+            axes.text(0.5, 0.5, "left out", transform=axes.transAxes, ha="center", va="center", color="#888888")
     figure.suptitle(title, fontsize=11)
     save(figure, path)
+
+
+def shape(picture: Path | None) -> float:
+    """Height over width."""
+    if picture is None or not picture.is_file():
+        return 1.0
+    with Image.open(picture) as image:
+        return image.height / image.width
 
 
 def _cell(axes: Any, found: Sequence[Cell]) -> None:
@@ -269,8 +300,9 @@ def _cell(axes: Any, found: Sequence[Cell]) -> None:
             axes.plot((0, 1), ends, transform=axes.transAxes, color=FAILED, linewidth=2, alpha=0.8)
     for side in axes.spines.values():
         side.set(color=FAILED if first.failed else "#bbbbbb", linewidth=2.5 if first.failed else 0.8)
-    said = textwrap.shorten(first.words(), 60, placeholder=" ...")
-    said = textwrap.fill(said, 30) if len(found) == 1 else f"{said}\n{failed} of {len(found)} failed"
+    said = textwrap.fill(textwrap.shorten(first.words(), 75, placeholder=" ..."), 40)
+    if len(found) > 1:
+        said += f"\n{failed} of {len(found)} failed"
     axes.set_xlabel(said, fontsize=8, color=FAILED if first.failed else "black")
 
 
