@@ -20,7 +20,7 @@ from genlab.evaluation.results import controls, measured
 from genlab.metrics.base import Figure, comparable
 from genlab.run import Run, atomic, kept_order
 
-IRRELEVANT = ("seed", "logger", "plugins", "choices")
+IRRELEVANT = ("seed", "logger", "plugins", "choices", "skip_refused")
 """Entries of a config in which runs may differ and yet be repetitions of one experiment, and those of two groups."""
 NAMELESS = ("experiment", "recipe", "logger")
 """Groups of which an option says nothing of a run."""

@@ -74,6 +74,32 @@ def test_the_robustness_grid_takes_other_data_and_widths():
     )  # the paper's, which no recipe changes
 
 
+def test_what_cannot_work_is_left_out_where_the_experiment_says_so_and_nothing_else():
+    chosen = {(job.choices["loss"], job.choices["penalty"]) for job in jobs("lipschitz")}
+    losses = ("minimax", "non_saturating", "lsgan", "wasserstein", "hinge")
+    penalties = ("none", "clip", "gradient", "spectral_norm", "r1")
+    assert chosen == {*product(losses, penalties)} - {("wasserstein", "none")}
+    alone = ["experiment=lipschitz", "loss=wasserstein", "penalty=none"]
+    with pytest.raises(ConfigErrors, match="held Lipschitz"):
+        validate.check(alone, multirun=True)
+    with pytest.raises(ConfigErrors, match="takes no 'lrr'"):
+        validate.check([*alone[:1], "loss=wasserstein,hinge", "penalty=none", "optimizer.lrr=1"], multirun=True)
+    with pytest.raises(ConfigErrors, match="held Lipschitz"):
+        validate.check(["model=gan", "loss=wasserstein,hinge", "penalty=none"], multirun=True)
+
+
+def test_a_sweep_tells_what_it_leaves_out_and_ends_in_a_montage(tmp_path):
+    words = ["experiment=lipschitz", "loss=wasserstein", "penalty=none,clip", "trainer.max_steps=2", "data.train=300"]
+    words += ["hydra.callbacks.montage.table.n=100", "hydra.sweep.dir=sweep"]
+    command = [sys.executable, "-m", "genlab", "train", "-m", *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "job 0 left out: penalty=none: Wasserstein takes a critic that is held Lipschitz" in done.stderr
+    (run,) = Run.find([str(tmp_path / "sweep")])
+    assert run.config["choices"]["penalty"] == "clip" and (run.samples / "critic.png").is_file()
+    assert "failed: weight clipping" in done.stdout and (tmp_path / "sweep" / "montage.png").stat().st_size > 5000
+
+
 def test_what_is_typed_narrows_what_an_experiment_varies():
     words = ["model=vae", "data=mnist,cifar10", "seed=1,2", "data.limit=16"]
     narrowed = validate.check(["experiment=families", *words], multirun=True)

@@ -17,7 +17,7 @@ from genlab.metrics.base import Figure
 from genlab.models.base import Batch, Game
 from genlab.spec import Spec
 
-LOSSES = {"gradient_minimax": Minimax, "gradient_non_saturating": NonSaturating}
+LOSSES = (Minimax, NonSaturating)
 
 
 class GeneratorGradient(Metric):
@@ -37,7 +37,7 @@ class GeneratorGradient(Metric):
     """
 
     needs: ClassVar[tuple[type, ...]] = (Game,)
-    figures: ClassVar[tuple[str, ...]] = tuple(LOSSES)
+    figures: ClassVar[tuple[str, ...]] = ("gradient_minimax", "gradient_non_saturating")
     on_request: ClassVar[bool] = True
     higher_is_better = False
     full_state_update = False
@@ -71,7 +71,7 @@ class GeneratorGradient(Metric):
         player, modules = list(model.players().items())[-1]
         parameters = [q for module in modules for q in module.parameters() if q.requires_grad]
         chance, parts = int(torch.randint(2**31, ())), [torch.ones(1, dtype=torch.float64, device=batch["x"].device)]
-        for loss in LOSSES.values():
+        for loss in LOSSES:
             torch.manual_seed(chance)  # both losses at the same latents
             with torch.enable_grad():
                 value, _ = model.turn(player, batch, loss(), None)
@@ -95,4 +95,4 @@ class GeneratorGradient(Metric):
         if not all(map(math.isfinite, norms)):
             raise GenlabError("the generator's gradient is not finite")
         protocol = {"latents": int(count)}
-        return {name: Figure(norm, "~", None, protocol) for name, norm in zip(LOSSES, norms, strict=True)}
+        return {name: Figure(norm, "~", None, protocol) for name, norm in zip(self.figures, norms, strict=True)}
