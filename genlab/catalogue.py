@@ -12,7 +12,7 @@ from typing import Any
 
 from genlab.errors import ConfigError, nearest
 from genlab.presets import card, file_of, groups, plural, read
-from genlab.validation.choices import likelihoods, metrics, nets, referring
+from genlab.validation.choices import likelihoods, metrics, nets, recipe, referring
 from genlab.validation.fits import admitted_words, spell
 from genlab.validation.mistakes import Problems
 from genlab.validation.signatures import literal, signature
@@ -129,13 +129,12 @@ def describe(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, 
             if key in about["options"]:
                 null = " or null" * about["options"][key]["takes"].endswith("null")
                 about["options"][key] |= {"takes": f"one of {', '.join(words)}{null}", "choices": words}
-    recipes = [name for name in groups(folders).get("recipe", []) if name.startswith(f"{option}/")]
-    if group == "model" and recipes:
-        known = groups(folders).get("data", [])
+    known = groups(folders)
+    recipes = {data: recipe(option, data, folders) for data in known["data"]} if group == "model" else {}
+    recipes = {data: name for data, name in recipes.items() if name in known.get("recipe", [])}
+    if recipes:
         about["recipes"] = {
-            name.partition("/")[2]: {"card": reached(name, folders), "sets": changes(name, folders)}
-            for name in recipes
-            if name.partition("/")[2] in known
+            data: {"card": reached(name, folders), "sets": changes(name, folders)} for data, name in recipes.items()
         }
     return about
 
@@ -164,14 +163,14 @@ def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def reached(recipe: str, folders: Sequence[str] = ()) -> list[str]:
+def reached(name: str, folders: Sequence[str] = ()) -> list[str]:
     """What a recipe, or the one that it builds on, says at its head."""
-    return next(filter(None, map(card, reversed(based("recipe", recipe, folders)))), [])
+    return next(filter(None, map(card, reversed(based("recipe", name, folders)))), [])
 
 
-def changes(recipe: str, folders: Sequence[str] = ()) -> dict[str, Any]:
+def changes(name: str, folders: Sequence[str] = ()) -> dict[str, Any]:
     """What a recipe sets, by dotted key, after those that it builds on."""
-    parts = [flat(read(path)).items() for path in based("recipe", recipe, folders)]
+    parts = [flat(read(path)).items() for path in based("recipe", name, folders)]
     return {key: value for part in parts for key, value in part if key != "defaults"}
 
 
@@ -196,7 +195,10 @@ def main(words: Sequence[str], folders: Sequence[str] = (), *, as_json: bool = F
     print("\n\n".join(table(plural(group), entries) for group, entries in listing.items()))
     if not words:
         rest = ", ".join(plural(group) for group in known if group not in SHOWN)
-        print(f"\nalso: genlab list {rest}; the card of one: genlab list model=wgan_gp")
+        print(
+            f"\nalso: genlab list {rest}; the card of one: genlab list model=wgan_gp; "
+            "what does not go together: genlab list refused"
+        )
 
 
 def asked(words: Sequence[str], known: Mapping[str, Any], folders: Sequence[str]) -> list[tuple[str, str]]:
@@ -290,9 +292,9 @@ def card_text(about: Mapping[str, Any]) -> str:
     if about.get("recipes"):
         lines += ["", "recipes: what each data set changes, and the figures it reaches"]
         alike: dict[str, list[str]] = {}
-        for data, recipe in about["recipes"].items():
-            sets = " ".join(f"{key}={typed(value)}" for key, value in recipe["sets"].items())
-            text = [*recipe["card"], *textwrap.wrap(sets, 116, break_long_words=False, break_on_hyphens=False)]
+        for data, made in about["recipes"].items():
+            sets = " ".join(f"{key}={typed(value)}" for key, value in made["sets"].items())
+            text = [*made["card"], *textwrap.wrap(sets, 116, break_long_words=False, break_on_hyphens=False)]
             alike.setdefault("\n".join(f"    {line}" for line in text), []).append(data)
         for told, names in alike.items():
             lines += [f"  data={', '.join(names)}", told]

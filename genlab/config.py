@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from genlab.errors import ConfigError, GenlabError
 from genlab.presets import conf_folder
 from genlab.run import Run, alone, settled
-from genlab.validation.choices import referring
+from genlab.validation.choices import recipe, referring
 
 VERSION_BASE = "1.3"
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -36,6 +36,9 @@ unfinished: list[str] = []
 
 busy: dict[Path, str] = {}
 """Jobs of a sweep in this process that were left alone, since another process trains them, and what it said."""
+
+searched: list[str] = []
+"""Folders of the user's own that configs are composed from just now."""
 
 made: list[Path | GenlabError] = []
 """What ``task`` made in this process for a single run: its folder, or why there is none."""
@@ -70,7 +73,7 @@ def compose(name: str, overrides: Sequence[str], folders: Sequence[str] = ()) ->
     Raises:
         HydraException, OmegaConfBaseException: as Hydra and OmegaConf say it; ``plainly`` shortens that.
     """
-    with _session(), hydra.initialize_config_dir(str(conf_folder()), version_base=VERSION_BASE):
+    with _session(folders), hydra.initialize_config_dir(str(conf_folder()), version_base=VERSION_BASE):
         config = hydra.compose(name, overrides=[*overrides, *search_path(overrides, folders)], return_hydra_config=True)
         HydraConfig.instance().set_config(config)
         choices = {key: value for key, value in config.hydra.runtime.choices.items() if not key.startswith("hydra/")}
@@ -276,15 +279,18 @@ def folder_name(text: str) -> str:
 
 
 @contextlib.contextmanager
-def _session() -> Iterator[None]:
-    """Leave no trace of a composition in Hydra's global state."""
+def _session(folders: Sequence[str] = ()) -> Iterator[None]:
+    """Leave no trace of a composition in Hydra's global state, nor in ours."""
     GlobalHydra.instance().clear()
-    state = HydraConfig.instance().cfg
+    state, before = HydraConfig.instance().cfg, [*searched]
+    searched[:] = folders
     try:
         yield
     finally:
+        searched[:] = before
         HydraConfig.instance().cfg = state
         GlobalHydra.instance().clear()
 
 
 OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+OmegaConf.register_new_resolver("recipe", lambda model, data: recipe(model, data, searched), replace=True)

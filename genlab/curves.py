@@ -177,8 +177,8 @@ def against(
         path: of the file.
         x: name of the option.
         series: pairs (x, figure) by figure and kind of run.
-        exact: true values by figure and name, at the values of x in ascending order, drawn dashed; infinite ones are
-            left out. ``x``: equal to it.
+        exact: true values by figure and name, at the values of x in ascending order, drawn dashed, in the colour of
+            the kind of run that has the name; infinite ones are left out. ``x``: equal to it.
         real: figures of real examples by figure and title, dashed lines.
         log: which axes are logarithmic: ``x``, and names of figures.
         joined: a line goes through the points of a kind.
@@ -188,15 +188,21 @@ def against(
         FigureCanvasAgg(picture)
         for each, (name, lines) in zip(axes, series.items(), strict=True):
             places = sorted({place for line in lines.values() for place, _ in line})
-            for number, (kind, line) in enumerate(sorted(lines.items(), key=lambda one: by_size(one[0]))):
-                draw_kind(each, kind, line, COLOURS[number % len(COLOURS)], joined)
+            kinds = sorted(lines, key=by_size)
+            colours = {kind: COLOURS[number % len(COLOURS)] for number, kind in enumerate(kinds)}
+            for kind in kinds:
+                draw_kind(each, kind, lines[kind], colours[kind], joined)
             for number, (truth, values) in enumerate(exact.get(name, {}).items()):
                 known = places if isinstance(values, str) else values
                 if len(known) != len(places):
                     continue  # the sweep was narrowed: which of them are meant is not known
                 pairs = [(at, float(value)) for at, value in zip(places, known, strict=True)]
                 pairs = [pair for pair in pairs if math.isfinite(pair[1])]
-                each.plot(*zip(*pairs, strict=True), color="black", linestyle=("--", ":")[number % 2], label=truth)
+                style = {
+                    "color": colours.get(truth, "black"),
+                    "linestyle": ("--", ":")[number % 2 * (truth not in lines)],
+                }
+                each.plot(*zip(*pairs, strict=True), label=f"{truth}, exact" if truth in lines else truth, **style)
             for title, figure in (real or {}).get(name, {}).items():
                 level(each, title, figure)
             if "x" in log and min(places) > 0:

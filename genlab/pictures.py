@@ -17,15 +17,18 @@ def save_picture(
     real: Tensor | None = None,
     groups: Sequence[int] = (),
 ) -> None:
-    """A grid of images, or a scatter of the first two dimensions of vectors beside ``real`` ones, as a PNG."""
+    """A grid of images, a scatter of two dimensions of vectors beside ``real`` ones, or histograms, as a PNG."""
     if spec.kind == "image":
         from genlab.images import save_grid
 
         save_grid(path, x, spec, columns, groups)
-    else:
-        from genlab.plots import scatter
+        return
+    from genlab import plots
 
-        scatter(path, ({} if real is None else {"data": real[:2000, :2]}) | {"samples": x[:, :2]})
+    if spec.dimensions == 1:
+        plots.histograms(path, ({} if real is None else {"data": real}) | {"samples": x})
+    else:
+        plots.scatter(path, ({} if real is None else {"data": real[:2000, :2]}) | {"samples": x[:, :2]})
 
 
 def save_density(model: Any, x: Tensor, real: Tensor, path: Path) -> None:

@@ -47,6 +47,29 @@ def scatter(path: str | Path, sets: Mapping[str, Tensor]) -> None:
     save(figure, path)
 
 
+def histograms(path: str | Path, sets: Mapping[str, Tensor], bins: int = 100) -> None:
+    """The densities of named sets of numbers (N, 1), one over the other, as histograms.
+
+    Args:
+        path: of the PNG.
+        sets: title to numbers; the bins cover the first set with a margin, so that strays do not shrink the picture.
+        bins: how many.
+    """
+    first = next(iter(sets.values())).flatten()
+    low, high = float(first.min()), float(first.max())
+    margin = (high - low) / 10 or 1.0
+    edges = np.linspace(low - margin, high + margin, bins + 1)
+    figure, axes = _panels(1, size=5.0)
+    for number, (title, numbers) in enumerate(sets.items()):
+        counts, _ = np.histogram(numbers.flatten().numpy(), edges)
+        heights = counts / max(len(numbers), 1) / (edges[1] - edges[0])
+        drawn = {"fill": False, "linewidth": 1.5} if number else {"fill": True, "alpha": 0.5}
+        axes[0].stairs(heights, edges, color=OF.get(title, COLOURS[number % len(COLOURS)]), label=title, **drawn)
+    axes[0].set_ylabel("density")
+    axes[0].legend(frameon=False)
+    save(figure, path)
+
+
 def density(
     path: str | Path, log_prob: Callable[[Tensor], Tensor], data: Tensor, samples: Tensor, cells: int = 200
 ) -> float:

@@ -29,8 +29,8 @@ from genlab.validation.words import STANDS_IN, Word, admit_plugins, mend_files, 
 
 JOBS = 64  # of a sweep that are checked one by one
 PICKED = ("loss", "penalty", "optimizer")
-"""Groups of which a model's preset has a choice of its own; it counts for contradictions where a typed one is a slip, for
-whatever was meant, its neighbour in the alphabet need not go with the model."""
+"""Groups of which a model's preset has a choice of its own. It counts for contradictions where a typed one is a slip,
+for the option that is spelt most alike need not go with the model."""
 
 
 @dataclass(frozen=True)
@@ -160,12 +160,13 @@ def check_job(
         composed = replace(composed, config=settled_whole(composed, words))
         slips = [word for word in words if word.slip and word.key in PICKED]
         own = composition([word for word in words if word not in slips], folders, Problems()) if slips else None
+        sound = settled_whole(own, words) if own else None
         origin = Origin(words, folders, composed)
         doubtful = {word.key for word in words if word.rest == STANDS_IN}
         nets = list(wrong_nets(composed.config, composed.targets))
         hanging = {key for _, keys in nets for key in keys}
         named = [*strays(composed, folders), *(net for net, _ in nets), *start(composed.config)]
-        for error in [*named, *mistakes(composed.config, own and settled_whole(own, words))]:
+        for error in [*named, *mistakes(composed.config, sound)]:
             if error.key.partition(".")[0] in doubtful or error.key in hanging:
                 continue
             source = error.source or origin.of(error.key)

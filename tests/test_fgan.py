@@ -4,12 +4,14 @@ import math
 
 import pytest
 import torch
+import yaml
 from torch import nn
 from torch.nn.functional import softplus
 
 from genlab.losses.fgan import KL, STEEPEST, JensenShannon, OriginalGAN, Pearson, ReverseKL, SquaredHellinger, exp
 from genlab.losses.minimax import Minimax
 from genlab.losses.non_saturating import NonSaturating
+from genlab.presets import conf_folder
 
 LOSSES = {
     "kl": KL,
@@ -74,6 +76,17 @@ def bound(name, values=None, count=200_000):
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_best_critic_shows_the_divergence(name):
     assert bound(name) == pytest.approx(divergence(name), abs=1e-3)
+
+
+def test_the_experiment_compares_with_what_quadrature_gives():
+    content = yaml.safe_load((conf_folder() / "experiment" / "fgan_divergences.yaml").read_text())
+    exact = content["hydra"]["callbacks"]["curve"]["exact"]["critic_bound"]
+    means = [float(mean) for mean in content["hydra"]["sweeper"]["params"]["model.generator.mean"].split(",")]
+    q_std, p_law = content["model"]["generator"]["std"], (content["data"]["means"][0], content["data"]["stds"][0])
+    assert {name.removeprefix("fgan_") for name in exact} == set(LOSSES)
+    for name, values in exact.items():
+        found = [divergence(name.removeprefix("fgan_"), p_law, (mean, q_std)) for mean in means]
+        assert values == pytest.approx(found, abs=1e-3)
 
 
 def test_closed_forms():

@@ -21,6 +21,7 @@ from genlab import cli, validate
 from genlab.catalogue import entry
 from genlab.cli.resume import PLUGINS
 from genlab.presets import card, file_of, groups
+from genlab.validation.choices import POINTS, recipe
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
@@ -168,17 +169,18 @@ def test_measured_figures_are_those_of_the_recipes(row):
     words = row[0].strip("`").split()
     checked = validate.check(words)
     choices = checked.config["choices"]
-    recipe = " ".join(card(file_of("recipe", f"{choices['model']}/{choices['data']}")))
+    told = " ".join(card(file_of("recipe", recipe(choices["model"], choices["data"]))))
     figures = re.findall(r"\d+\.\d+", row[1])
-    assert figures and all(figure in recipe for figure in figures)
+    assert figures and all(figure in told for figure in figures)
 
 
-@pytest.mark.parametrize("recipe", groups()["recipe"])
-def test_every_recipe_composes(recipe):
-    model, _, data = recipe.partition("/")
-    if data in groups()["data"]:
-        own = ["data.path=pictures", "data.size=32"] if data == "folder" else []
-        assert validate.check([f"model={model}", f"data={data}", *own]).jobs
+@pytest.mark.parametrize("name", groups()["recipe"])
+def test_every_recipe_composes(name):
+    model, _, data = name.partition("/")
+    assert data in (*groups()["data"], POINTS)
+    data = "pinwheel" if data == POINTS else data
+    own = ["data.path=pictures", "data.size=32"] if data == "folder" else []
+    assert validate.check([f"model={model}", f"data={data}", *own]).config["choices"]["recipe"] == name
 
 
 def test_the_layout_shown_is_the_layout():

@@ -188,6 +188,20 @@ def test_a_loss_that_stands_in_for_a_slip_contradicts_nothing():
     assert set(found) == {"loss", "trainer.precision", "loss.beta"}
 
 
+def test_points_without_a_recipe_of_their_own_have_that_of_points(tmp_path):
+    for data, expected in (("moons", "points"), ("ring", "ring"), ("pinwheel", "points")):
+        chosen = validate.check(["model=realnvp", f"data={data}"]).config["choices"]
+        assert chosen["recipe"] == f"realnvp/{expected}"
+    assert validate.check(["model=realnvp", "data=pinwheel"]).config["model"]["layers"] == 8
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.yaml").write_text("_target_: genlab.data.planar.Moons\n")
+    assert validate.check(["model=gan", "data=mine"], [str(tmp_path)]).config["choices"]["recipe"] == "gan/points"
+    (tmp_path / "recipe" / "gan").mkdir(parents=True)
+    (tmp_path / "recipe" / "gan" / "mine.yaml").write_text("# @package _global_\nmodel: {latent: 3}\n")
+    made = validate.check(["model=gan", "data=mine"], [str(tmp_path)]).config
+    assert made["choices"]["recipe"] == "gan/mine" and made["model"]["latent"] == 3
+
+
 def test_levels_follow_the_options_of_the_data():
     digits = "genlab.data.digits.Digits"
     assert levels({"data": {"_target_": digits}}) == 17

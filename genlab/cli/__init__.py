@@ -164,7 +164,13 @@ def show(verb: str, line: Line) -> int:
         from genlab.validation.words import listed
 
         admit([name for word in named for name in listed(word.partition("=")[2])])
-    main([word for word in line.words if word not in named], line.folders, as_json="--json" in line.flags)
+    words = [word for word in line.words if word not in named]
+    if words == ["refused"]:
+        from genlab import combinations
+
+        combinations.main(line.folders, as_json="--json" in line.flags)
+    else:
+        main(words, line.folders, as_json="--json" in line.flags)
     return 0
 
 

@@ -91,6 +91,7 @@ densities integrate to one, auto-regressive nets are causal, bounds are ordered.
         "what there is to choose from, and the card of one",
         """genlab list [models|data|losses|penalties|optimizers|trainers|loggers|experiments] [--json]
 genlab list model=wgan_gp                        equation, reference, recipe and expected figures
+genlab list refused                              losses, penalties and models that do not go together, and why
 
   --config-dir DIR   list configs of your own, too
   --json             print as JSON""",

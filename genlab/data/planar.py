@@ -1,4 +1,4 @@
-"""Two-dimensional sets, drawn from their densities, so that the right answer is known."""
+"""Sets on the plane and on the line, drawn from their densities, so that the right answer is known."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from genlab.spec import Spec
 
 @dataclass(kw_only=True)
 class Planar:
-    """Independent points of a density on the plane; subclasses define ``draw``.
+    """Independent points of a density on the plane, or of other ``dimensions``; subclasses define ``draw``.
 
     Args:
         train: number of training points.
@@ -29,6 +29,7 @@ class Planar:
 
     name: ClassVar[str]
     kind: ClassVar[str] = "vector"
+    dimensions: ClassVar[int] = 2
     positive: ClassVar[tuple[str, ...]] = ()  # options that are refused unless they are positive numbers
 
     train: int = 100_000
@@ -46,7 +47,7 @@ class Planar:
                 raise ConfigError(f"data.{key}", value, "is a positive number")
 
     def draw(self, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
-        """``count`` independent points (N, 2) and their labels (N,) or None."""
+        """``count`` independent points (N, D) and their labels (N,) or None."""
         raise NotImplementedError
 
     @property
@@ -61,7 +62,7 @@ class Planar:
 
     @property
     def spec(self) -> Spec:
-        return Spec("vector", (2,), classes=self.labels)
+        return Spec("vector", (self.dimensions,), classes=self.labels)
 
     def prepare(self) -> None:
         """Nothing to fetch: the points are drawn when asked for."""
@@ -71,8 +72,8 @@ class Planar:
             raise ConfigError("split", name, "is train, val or test", nearest(name, SPLITS))
         count = {"train": self.train, "val": self.validation, "test": self.test}[name]
         x, y = self.draw(count, np.random.default_rng((self.seed, SPLITS.index(name))))
-        if x.shape != (count, 2):
-            raise DataError(f"{self.name}: expected points ({count}, 2), found {x.shape}")
+        if x.shape != (count, self.dimensions):
+            raise DataError(f"{self.name}: expected points ({count}, {self.dimensions}), found {x.shape}")
         points = torch.from_numpy(x.astype(np.float32))
         return Examples(points, None if y is None else torch.from_numpy(y.astype(np.int64)))
 

@@ -146,7 +146,7 @@ def row_of(
     made: Subject, data: Data, name: str, options: Mapping[str, Any], device: torch.device, quiet: bool = False
 ) -> Row:
     """The row of a subject. What is missing is told and why, unless ``quiet`` where it does not apply."""
-    metrics, left_out = choose(options, made.net, data, made.n)
+    metrics, left_out = choose(options, made.net, data, made.n, made.loss)
     title = short(made.title)
     told = [] if quiet else missing(title, left_out | of_other_extractors(options, metrics))
     shown: Mapping[str, Any] = metrics

@@ -39,6 +39,7 @@ class Subject(NamedTuple):
         generated: the examples that metrics of samples are shown.
         protocol: how they came about, for every figure.
         drawn: how they were drawn, for figures of samples.
+        loss: that the model was trained by.
     """
 
     title: str
@@ -49,6 +50,7 @@ class Subject(NamedTuple):
     generated: Stream
     protocol: dict[str, Any]
     drawn: dict[str, Any]
+    loss: Any = None
 
 
 def of_model(title: str, name: str, loaded: Loaded, checkpoint: Path, n: int) -> Subject:
@@ -63,7 +65,8 @@ def of_model(title: str, name: str, loaded: Loaded, checkpoint: Path, n: int) ->
     weights = "averaged" if loaded.averaged else "as trained"
     protocol = {"checkpoint": checkpoint.stem, "step": loaded.step, "weights": weights}
     stream = _of_model(loaded.model, loaded.spec, n)
-    return Subject(title, name, loaded.step, loaded.model, n, stream, protocol, {"seeds": f"0-{n - 1}"})
+    loss = build(loaded.config["loss"]) if "loss" in loaded.config else None
+    return Subject(title, name, loaded.step, loaded.model, n, stream, protocol, {"seeds": f"0-{n - 1}"}, loss)
 
 
 def of_split(data: Data, name: str, n: int, batch: int) -> Subject:

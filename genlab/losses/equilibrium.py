@@ -1,5 +1,7 @@
 """The loss of boundary equilibrium GANs: the critic's attention is divided by a control loop."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +22,7 @@ class Equilibrium(nn.Module):
         rate: lambda_k.
     """
 
+    needs_energy: ClassVar = True  # of a critic without bounds the loss falls for ever
     balance: Tensor
 
     def __init__(self, diversity: float = 0.5, rate: float = 1e-3):

@@ -1,5 +1,7 @@
 """The loss of energy-based GANs."""
 
+from typing import ClassVar
+
 from torch import Tensor
 
 
@@ -15,6 +17,8 @@ class Margin:
     Args:
         margin: m, in units of the energy; about that of real examples under an auto-encoder, and more.
     """
+
+    needs_energy: ClassVar = True  # of a critic without bounds the loss falls for ever
 
     def __init__(self, margin: float = 1.0):
         self.margin = margin

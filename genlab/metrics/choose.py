@@ -22,13 +22,13 @@ from genlab.spec import Spec
 
 
 def choose(
-    options: Mapping[str, Any], model: nn.Module | None, data: Data, n: int
+    options: Mapping[str, Any], model: nn.Module | None, data: Data, n: int, loss: Any = None
 ) -> tuple[dict[str, Metric], dict[str, str]]:
     """Metrics by name, built, for a model, or for n examples alone; and why the others are left out, by name.
 
     The name of a metric with an extractor ends in the extractor's. Entries of a metric's YAML may refer to the options
-    of evaluation, as in ``k: ${k}``; arguments without a default come from here: ``spec``, ``data``, ``extractor`` and
-    ``n``, the number of generated examples.
+    of evaluation, as in ``k: ${k}``; arguments without a default come from here: ``spec``, ``data``, ``extractor``,
+    ``n``, the number of generated examples, and ``loss``, which the model was trained by.
 
     Raises:
         ConfigError: ``metrics`` names something that is neither a metric nor a figure of one.
@@ -53,7 +53,7 @@ def choose(
             if refusals:
                 left_out[title] = "; ".join(dict.fromkeys(refusals))
         for extractor in found:
-            metric = build(nodes[name], spec=spec, data=data, n=n, extractor=extractor)
+            metric = build(nodes[name], spec=spec, data=data, n=n, extractor=extractor, loss=loss)
             refusal = metric.refuses(spec)
             if refusal:
                 left_out[title] = refusal

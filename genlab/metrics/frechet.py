@@ -46,7 +46,7 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     else:
         root, other = min((_factor(a), b), (_factor(b), a), key=lambda pair: pair[0].shape[1])
         between = root.T @ (np.tril(other) + np.tril(other, -1).T) @ root
-    return eigvalsh(between, lower=True, overwrite_a=True, check_finite=False)
+    return eigvalsh(between, lower=True, overwrite_a=True, check_finite=False, driver="evd")
 
 
 def _factor(a: np.ndarray) -> np.ndarray:

@@ -15,6 +15,8 @@ from genlab.validation.signatures import locate, names, signature
 
 REFERRING = re.compile(r"(?P<package>\w+(?:\.\w+)*)\.\$\{(?P<key>\w+\.\w+)\}\.(?P<name>\w+)")
 """A target whose module's name stands elsewhere in the config."""
+POINTS = "points"
+"""In the place of a data set's name: a recipe for all data that are points."""
 SPLITS = ("train", "val", "test")
 """Of every data set."""
 
@@ -51,6 +53,17 @@ def modules(package: str) -> list[str]:
     path = locate(package)
     files = path.parent.glob("*.py") if path else ()
     return sorted(file.stem for file in files if file.stem not in ("__init__", "base"))
+
+
+def recipe(model: str, data: str, folders: Sequence[str] = ()) -> str:
+    """What a model changes for a data set: ``model/data`` where there is such a file; else, for points of any
+    distribution, ``model/points``, where there is that; else the first again, which is then no file."""
+    own, common = f"{model}/{data}", f"{model}/{POINTS}"
+    known = groups(folders).get("recipe", [])
+    if own in known or common not in known or data not in groups(folders).get("data", []):
+        return own
+    described = signature(str(read(file_of("data", data, folders)).get("_target_", "")))
+    return common if described and described.constants.get("kind") == "vector" else own
 
 
 def likelihoods() -> list[str]:

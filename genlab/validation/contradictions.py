@@ -74,7 +74,11 @@ def look(config: Config, key: str) -> Any:
 
 def of(config: Config, group: str) -> Signature | None:
     """Signature of what a node names."""
-    node = config.get(group)
+    return known_as(config.get(group))
+
+
+def known_as(node: Any) -> Signature | None:
+    """Signature of what a nested node names."""
     return signature(str(node.get("_target_", ""))) if isinstance(node, Mapping) else None
 
 
@@ -126,13 +130,37 @@ def constraint(config: Config) -> Iterator[ConfigError]:
         yield error(config, "penalty", "a penalty is of a critic, and there is none here", "none")
 
 
+def energies(config: Config) -> Iterator[ConfigError]:
+    """Losses of energies, which are never negative, fall without end under a critic of any values."""
+    loss, critic = of(config, "loss"), known_as(look(config, "model.discriminator"))
+    if loss and critic and loss.constants.get("needs_energy") and not critic.constants.get("gives_energy"):
+        reason = f"{loss.name} takes a critic that is an auto-encoder, as model=ebgan and model=began have one"
+        yield error(config, "loss", reason, "non_saturating")
+
+
+def imitation(config: Config) -> Iterator[ConfigError]:
+    """Penalties of generators compare what the critic's hidden layers make of examples."""
+    model, critic = of(config, "model"), known_as(look(config, "model.discriminator"))
+    if model is None or critic is None:
+        return
+    for part in penalties(config):
+        if part.methods.get("imitation", "Penalty") == "Penalty":
+            continue
+        if not model.constants.get("takes_imitation"):
+            reason = f"{part.name} is of generators, and the one of {model.name} takes none"
+        elif look(config, "model.conditional") or "features" not in critic.methods:
+            reason = f"{part.name} is of examples, and the critic sees more than those"
+        else:
+            continue
+        yield error(config, "penalty", reason, "none")
+
+
 def penalties(config: Config) -> Iterator[Signature]:
     """Signature of the penalty, or of each that a sum has."""
     node = config.get("penalty")
     terms = node.get("terms") if isinstance(node, Mapping) else None
     for part in [*terms.values()] if isinstance(terms, Mapping) else [node]:
-        known = signature(str(part.get("_target_", ""))) if isinstance(part, Mapping) else None
-        if known:
+        if known := known_as(part):
             yield known
 
 
@@ -146,10 +174,11 @@ def few_labels(config: Config) -> Iterator[ConfigError]:
 
 def double_backward(config: Config) -> Iterator[ConfigError]:
     """A gradient penalty differentiates twice; squared gradients leave the range of 16-bit floats."""
-    penalty, precision = of(config, "penalty"), str(look(config, "trainer.precision"))
-    if penalty and precision.startswith("16") and penalty.methods.get("term", "Penalty") != "Penalty":
-        reason = f"the {penalty.name} penalty overflows in 16-bit floats"
-        yield ConfigError("trainer.precision", precision, reason, "bf16-mixed")
+    precision = str(look(config, "trainer.precision"))
+    for penalty in penalties(config) if precision.startswith("16") else ():
+        if penalty.constants.get("twice"):
+            reason = f"{penalty.name} squares gradients, which overflow in 16-bit floats"
+            yield ConfigError("trainer.precision", precision, reason, "bf16-mixed")
 
 
 def device(config: Config) -> Iterator[ConfigError]:
@@ -300,6 +329,8 @@ def error(config: Config, group: str, reason: str, suggestion: str = "") -> Conf
 RULES: tuple[Callable[[Config], Iterator[ConfigError]], ...] = (
     way_of_training,
     constraint,
+    energies,
+    imitation,
     few_labels,
     double_backward,
     device,

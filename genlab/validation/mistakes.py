@@ -43,7 +43,7 @@ BARE = {"seed": "int", "compile": "bool", "plugins": "list[str]", "init_from": "
 
 
 def mistakes(whole: Mapping[str, Any], sound: Mapping[str, Any] | None = None) -> Iterator[ConfigError]:
-    """Contradictions, targets, keys and types of a composed config; contradictions of ``sound`` in its place, if any."""
+    """Contradictions (of ``sound`` in its place, if given), targets, keys and types of a composed config."""
     yield from contradictions(whole if sound is None else sound)  # these know better than types what to write
     for key, takes in BARE.items():
         argument = Argument(key, parsed(takes), None, "")

@@ -1,6 +1,7 @@
 """AC-GAN: a critic that also says of which class an example is."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,8 @@ class ACGAN(nn.Module):
         net: the word from which a preset names the nets.
         pack: number of examples that the critic rates as one.
     """
+
+    takes_imitation: ClassVar = True  # penalties of generators
 
     conditional = True
     supervised = True

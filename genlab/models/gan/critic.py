@@ -93,9 +93,10 @@ class Critic(nn.Module):
             value = loss.generator(on_fake, on_real, *examples)
         else:
             value = loss.generator(self(fake, given), None, *examples)
-        if penalty is not None and isinstance(real, Tensor) and isinstance(fake, Tensor) and given is None:
-            features = getattr(self.net, "features", None)
-            term = features and penalty.imitation(features, packed(real, self.pack), packed(fake, self.pack))
+        alone = isinstance(real, Tensor) and isinstance(fake, Tensor) and given is None
+        if penalty is not None and alone and hasattr(self.net, "features"):
+            shown = joined(real, self.pack), joined(fake, self.pack)
+            term = penalty.imitation(lambda x: self.net.features(x).float(), *shown)
             value = value if term is None else value + term
         return value
 

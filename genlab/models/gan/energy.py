@@ -1,7 +1,7 @@
 """Critics that are auto-encoders: what they reconstruct badly they take for generated."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -26,6 +26,8 @@ class Discriminator(nn.Module):
     Raises:
         ConfigError: there is no such power.
     """
+
+    gives_energy: ClassVar = True  # what losses with ``needs_energy`` take
 
     def __init__(
         self,

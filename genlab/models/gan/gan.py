@@ -1,6 +1,7 @@
 """The generative adversarial network: one generator, one critic, any adversarial loss and any penalty."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,8 @@ class GAN(nn.Module):
         pack: number of examples that the critic rates as one (PacGAN).
         conditional: on the class, or on all attributes; generated examples have labels of real ones.
     """
+
+    takes_imitation: ClassVar = True  # penalties of generators
 
     def __init__(
         self,

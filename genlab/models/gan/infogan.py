@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,8 @@ class InfoGAN(nn.Module):
         net: the word from which a preset names the nets.
         pack: number of examples that the critic rates as one.
     """
+
+    takes_imitation: ClassVar = True  # penalties of generators
 
     supervised = False  # nobody has told the categories which class they are
 

@@ -1,7 +1,7 @@
 """MAD-GAN: several generators, and a critic that must tell which of them made an example."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,8 @@ class MADGAN(nn.Module):
         net: the word from which a preset names the nets.
         pack: number of examples that the critic rates as one, all of one generator.
     """
+
+    takes_imitation: ClassVar = True  # penalties of generators
 
     def __init__(
         self,

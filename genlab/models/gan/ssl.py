@@ -112,7 +112,8 @@ class SemiSupervisedGAN(nn.Module):
 
     def imitate(self, real: Tensor, fake: Tensor, loss: AdversarialLoss) -> tuple[Tensor, dict[str, Tensor]]:
         """What the generator minimises."""
-        apart = self.classifier.features(real).mean(0) - self.classifier.features(fake).mean(0)
+        seen, made = (self.classifier.features(x).float() for x in (real, fake))  # 16 bits lose the difference of means
+        apart = seen.mean(0) - made.mean(0)
         matched = apart.square().mean() if self.norm == "squared" else apart.abs().mean()
         value, parts = self.matching * matched, {"matching": matched.detach()}
         if self.adversarial:

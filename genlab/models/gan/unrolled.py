@@ -1,6 +1,7 @@
 """Unrolled GAN: a generator that foresees the critic's answer."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,8 @@ class UnrolledGAN(GAN):
         inner: ``adam`` (released code; beta1 0.5, its moments starting from 0 in every step, a deviation) or ``sgd``.
         inner_lr: learning rate of the updates foreseen.
     """
+
+    takes_imitation: ClassVar = False  # a critic that is foreseen is no module that has features
 
     def __init__(
         self,

@@ -80,7 +80,7 @@ class VAEGAN(nn.Module):
         """L_h."""
         with torch.no_grad():
             wanted = self.critic.net.features(real)
-        return (self.critic.net.features(fake) - wanted).square().sum(1).mean() / 2
+        return (self.critic.net.features(fake).float() - wanted.float()).square().sum(1).mean() / 2
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x), (B, Z) each."""
