@@ -14,6 +14,7 @@ from genlab.build import build
 from genlab.data.mixtures import Ring
 from genlab.data.stacked_mnist import StackedMNIST
 from genlab.extractors.base import Features
+from genlab.losses.fgan import KL
 from genlab.metrics.choose import presets
 from genlab.presets import conf_folder
 from genlab.spec import Spec
@@ -63,7 +64,7 @@ class Able(torch.nn.Module):
         return torch.cat([x, x.square()], 1)
 
     def criticise(self, x):
-        return x.sum(1)
+        return self.scale(x.double()).square().sum(1)
 
     def classify(self, x):
         return x
@@ -117,7 +118,7 @@ def figures(case):
     else:
         draw, data, extractor = normal, Ring(std=0.3), Planted()
     spec = Spec("vector", (2,), classes=("a", "b")) if draw is normal else data.spec
-    metric = build(PRESETS[name], spec=spec, data=data, n=SHOWN["generated"], extractor=extractor)
+    metric = build(PRESETS[name], spec=spec, data=data, n=SHOWN["generated"], extractor=extractor, loss=KL())
     for source in metric.reads:
         x = draw(SHOWN[source])
         share = ranks.share(len(x), CHUNK)
