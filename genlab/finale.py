@@ -32,6 +32,7 @@ class Table(Callback):
         metrics: names of metrics, or auto.
         format: of the table: rich, csv, markdown or latex; None: not printed.
         ckpt: which checkpoints, as ``genlab eval`` has it; ``all``: every one that ``trainer.keep_every`` kept.
+        extractor: of features; None: all that suit the data.
     """
 
     def __init__(
@@ -41,8 +42,9 @@ class Table(Callback):
         metrics: str = "auto",
         format: str | None = "rich",
         ckpt: str | None = None,
+        extractor: str | None = None,
     ):
-        given = {"k": k, "ckpt": ckpt}
+        given = {"k": k, "ckpt": ckpt, "extractor": extractor}
         self.options = [f"n={n}", f"metrics={metrics}", *(f"{key}={value}" for key, value in given.items() if value)]
         self.format = format
 
