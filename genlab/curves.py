@@ -207,7 +207,7 @@ def against(
                 level(each, title, figure)
             if "x" in log and min(places) > 0:
                 each.set_xscale("log")
-                if len(places) <= FEW:
+                if joined and len(places) <= FEW:
                     each.set_xticks(places, [f"{place:g}" for place in places])
                     each.minorticks_off()
             if name in log and all(figure.value > 0 for line in lines.values() for _, figure in line):
