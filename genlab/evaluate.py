@@ -136,8 +136,12 @@ def table(rows: list[Row]) -> tables.Table:
     for row in rows:
         checkpoint = next((str(figure.protocol.get("checkpoint", "-")) for figure in row.figures.values()), "-")
         step = str(row.step) if checkpoint != "-" else "-"
-        lines.append(([names[row.run], row.model, row.data, checkpoint, step], row.figures))
-    return tables.Table(["run", "model", "data", "checkpoint", "step"], titles, lines, tables.caption(protocols))
+        samples = next(
+            (str(f.protocol["n generated"]) for f in row.figures.values() if "n generated" in f.protocol), "-"
+        )
+        lines.append(([names[row.run], row.model, row.data, checkpoint, step, samples], row.figures))
+    texts = ["run", "model", "data", "checkpoint", "step", "samples"]
+    return tables.Table(texts, titles, lines, tables.caption(protocols))
 
 
 def told_apart(paths: Sequence[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from genlab.run import atomic
 from genlab.spec import Spec
 
 SMALLEST = 400  # pixels of the shorter side of a grid
-PAPER = 255  # brightness of the gutters
+PAPER = 160  # brightness of the gutters: seen beside black images and beside white ones
 
 
 def save_grid(path: str | Path, x: Tensor, spec: Spec, columns: int | None = None, groups: Sequence[int] = ()) -> None:

@@ -15,6 +15,7 @@ from genlab.metrics.base import Figure
 FORMATS = ("rich", "csv", "markdown", "latex", "html")
 NOTHING = "-"
 HUGE = 1e12  # figures from here on are written with an exponent
+SMALL = 1e-3  # and those below
 MARKS = "= exact; <= and >= a bound on the true figure; ~ a stochastic estimate; no mark: a score"
 WIDE = 8  # figures that a terminal or a page shows side by side
 
@@ -68,12 +69,16 @@ class Table(NamedTuple):
 
 
 def written(figure: Figure) -> str:
-    """``<= 1.912 ± 0.013``: decimals as many as the error's two leading digits; without one three, of five digits."""
+    """``<= 1.912 ± 0.013``: decimals as many as the error's two leading digits.
+
+    Without an error there are five digits and at most three decimals, or an exponent."""
     spread = figure.stderr
     if abs(figure.value) >= HUGE:
         return f"{figure.mark} {figure.value:.3e}".lstrip()
     digits = max(1, math.floor(math.log10(abs(figure.value)))) if math.isfinite(figure.value) and figure.value else 1
     decimals = max(0, 4 - digits) if not spread else min(6, max(0, 1 - math.floor(math.log10(spread))))
+    if not spread and 0 < abs(figure.value) < SMALL:
+        return f"{figure.mark} {figure.value:.1e}".lstrip()
     value = f"{figure.value:.{decimals}f}" + ("" if spread is None else f" ± {spread:.{decimals}f}")
     return f"{figure.mark} {value}".lstrip()
 

@@ -142,7 +142,7 @@ def assemble(run: Run) -> Training:
         print(f"trainer.batch_size={settings.batch_size}: {told}", file=sys.stderr)
     module = build_module(config, data.spec, settings, steps)
     if config.get("init_from") and not (run.checkpoints / "last.ckpt").is_file():
-        initialise(module.model, Path(config["init_from"]))
+        run.note(initialised=initialise(module.model, Path(config["init_from"])))
     module.make_batches = lambda: Batches(  # type: ignore[assignment]
         train,
         settings.batch_size * module.batches_per_step(),
@@ -226,9 +226,17 @@ def build_module(config: Mapping[str, Any], spec: Spec, settings: Settings, step
     )
 
 
-def initialise(model: nn.Module, source: Path) -> None:
+ALSO = {"generator": "decoder", "decoder": "generator"}
+"""Parts of models that do the same under another name."""
+
+
+def initialise(model: nn.Module, source: Path) -> dict[str, str]:
     """Start from the weights of another run or checkpoint, averaged ones where there are any: all tensors of the same
-    name and shape.
+    name and shape. What one model calls its generator another calls its decoder; such parts, whose tensors have other
+    names but the same shapes one after the other, are taken as they follow.
+
+    Returns:
+        Which of its tensors each of the model's was taken from, by name.
 
     Raises:
         ConfigError: there is none.
@@ -236,11 +244,21 @@ def initialise(model: nn.Module, source: Path) -> None:
     state = checkpoint.read(Run(source).checkpoint() if source.is_dir() else source)
     theirs = {key.removeprefix("model."): value for key, value in state["state_dict"].items()} | state["average"]
     own = model.state_dict()
-    taken = {key: theirs[key] for key in own if key in theirs and theirs[key].shape == own[key].shape}
+    taken = {key: key for key in own if key in theirs and theirs[key].shape == own[key].shape}
+    for part, other in ALSO.items():
+        mine = [key for key in own if key.startswith(f"{part}.")]
+        found = [key for key in theirs if key.startswith(f"{other}.")]
+        if mine and [own[key].shape for key in mine] == [theirs[key].shape for key in found]:
+            taken |= dict(zip(mine, found, strict=True))
     if not taken:
         raise ConfigError("init_from", source, f"none of its tensors has a name and shape of {type(model).__name__}'s")
-    model.load_state_dict(own | taken)
-    say(f"init_from={source}: {len(taken)} of {len(own)} tensors taken")
+    model.load_state_dict(own | {key: theirs[other] for key, other in taken.items()})
+    for part in dict.fromkeys(key.partition(".")[0] for key in own):
+        ours = [key for key in own if key.partition(".")[0] == part]
+        sources = ", ".join(dict.fromkeys(taken[key].partition(".")[0] for key in ours if key in taken))
+        count = sum(key in taken for key in ours)
+        say(f"init_from={source}: {part}: {count} of {len(ours)} tensors taken{f' from {sources}' if count else ''}")
+    return taken
 
 
 def compile_nets(model: nn.Module, penalty: Penalty) -> None:
@@ -301,8 +319,15 @@ def describe(config: Mapping[str, Any]) -> dict[str, Any]:
             for name, modules in module.take_players().items()
         },
         "budget": f"{steps} steps of {settings.batch_size}, {steps * settings.batch_size / len(train.x):.1f} epochs",
-        "device": f"{device}, precision {settings.precision}",
+        "device": f"{device}, precision {settings.precision}" + shared(settings),
     }
+
+
+def shared(settings: Settings) -> str:
+    """Among how many ranks a batch is shared; nothing of one."""
+    devices = settings.devices if isinstance(settings.devices, int) and settings.devices > 0 else None
+    ranks = None if devices is None else devices * settings.num_nodes
+    return f", {ranks} ranks of {settings.batch_size // ranks} examples a batch" if ranks and ranks > 1 else ""
 
 
 def note(run: Run, **entries: Any) -> None:

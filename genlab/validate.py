@@ -21,7 +21,7 @@ from genlab.run import no_run, settled
 from genlab.validation.choices import wrong_nets
 from genlab.validation.fits import fits
 from genlab.validation.launchers import hydra_keys
-from genlab.validation.mistakes import BARE, Problems, free_form, has, mistakes, not_taken
+from genlab.validation.mistakes import BARE, Problems, check_target, free_form, has, mistakes, not_taken
 from genlab.validation.origin import Origin
 from genlab.validation.signatures import Argument, signature
 from genlab.validation.words import STANDS_IN, Word, admit_plugins, mend_files, mend_groups, overrides, read
@@ -144,7 +144,7 @@ def check_job(
         composed = composition(taken, folders, problems)
     if composed is not None:
         composed = replace(composed, config=settled_whole(composed, words))
-        slips = [word for word in words if word.slip and word.key in PICKED]
+        slips = [word for word in words if (word.slip and word.key in PICKED) or misdirected(word)]
         own = composition([word for word in words if word not in slips], folders, Problems()) if slips else None
         sound = settled_whole(own, words) if own else None
         origin = Origin(words, folders, composed)
@@ -158,6 +158,12 @@ def check_job(
             source = error.source or origin.of(error.key)
             problems.add(ConfigError(error.key, error.value, error.reason, error.suggestion, source))
     return composed
+
+
+def misdirected(word: Word) -> bool:
+    """Does it name a target that is not trusted or not there? What it hides is seen without it."""
+    target = word.values[0].strip("\"'") if word.values else ""
+    return word.key.endswith("._target_") and check_target(word.key, target) is not None
 
 
 def settled_whole(composed: Composed, words: Sequence[Word]) -> dict[str, Any]:

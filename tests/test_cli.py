@@ -510,6 +510,12 @@ def test_dry_run_prints_and_writes_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_dry_run_says_among_how_many_ranks_a_batch_is_shared(tmp_path):
+    words = ["model=gan", "data=moons", "trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"]
+    done = genlab("train", "--dry-run", *words, "trainer.batch_size=64", cwd=tmp_path)
+    assert "2 ranks of 32 examples a batch" in done.stdout, done.stderr
+
+
 def test_train_goes_from_a_command_line_to_a_trained_folder(tmp_path):
     words = ["model=gan", "data=moons", "trainer.max_steps=2", "logger=csv", "hydra.run.dir=run"]
     words += ["model.generator.width=8", "model.discriminator.width=8", "trainer.accelerator=cpu"]

@@ -260,6 +260,18 @@ def test_a_flat_folder_is_split_by_a_fixed_seed(tmp_path):
     assert len({row.numpy().tobytes() for x in splits for row in x}) == 60
 
 
+def test_images_of_sixteen_bits_are_scaled_and_not_cut_off(tmp_path):
+    ramp = np.linspace(0, 65535, 400).astype(np.uint16).reshape(20, 20)
+    (tmp_path / "deep").mkdir()
+    for number in range(12):
+        Image.fromarray(ramp).save(tmp_path / "deep" / f"{number}.png")
+    x = Folder(path=str(tmp_path / "deep"), root=str(tmp_path), grey=True).split("train").x
+    assert np.abs(x[0, 0].numpy().astype(int) - ramp / 257).max() <= 1
+    Image.fromarray(ramp.astype(np.float32)).save(tmp_path / "deep" / "a.tiff")
+    with pytest.raises(DataError, match=r"a\.tiff.*floating-point"):
+        Folder(path=str(tmp_path / "deep"), root=str(tmp_path), grey=True).split("train")
+
+
 def test_subfolders_are_classes_and_splits(tmp_path):
     for part, count in (("train", 12), ("val", 4)):
         for seed, kind in enumerate(("dog", "cat", "eel")):

@@ -514,7 +514,7 @@ def test_what_does_not_apply_is_left_out_with_the_reason(tmp_path, capsys):
     rows = json.loads(printed.out)
     assert set(rows[0]) == {"run", "model", "data", "step", "metrics"}
     assert {"is_digits", "fid_digits"} <= set(rows[0]["metrics"]) and "nats" not in rows[0]["metrics"]
-    assert "no nats, bpd, negative_elbo, ess: GAN is no Density or Bound" in printed.err
+    assert "no nats, bpd, negative_elbo, ess: GAN has no density and has no bound of the likelihood" in printed.err
     marks = {name: figure["mark"] for name, figure in rows[1]["metrics"].items()}
     assert {"nats": "=", "integral": "~"}.items() <= marks.items() and "fid_digits" not in marks
     assert "no is, mode_score, mode_score_train, class_kl: extractor=raw has no classes" in printed.err

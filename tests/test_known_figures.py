@@ -185,7 +185,7 @@ def test_a_probe_of_the_critic_is_measured_of_a_gan_only(tmp_path, capsys):
     assert figure["protocol"]["n train"] == 1294 and figure["protocol"]["C"] == 1e-3
     other = make_run(tmp_path / "other", VAE, data)
     told = refused(capsys, f"run={other.path}", "metrics=critic_svm")
-    assert "no critic_svm: VAE is no Featurises" in told
+    assert "no critic_svm: VAE gives no features" in told
 
 
 class Opaque(torch.nn.Module):

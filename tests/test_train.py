@@ -187,6 +187,23 @@ def test_training_starts_from_the_weights_of_another_run(tmp_path, capsys):
         train.main(other.path)
 
 
+def test_a_generator_starts_as_the_decoder_of_a_vae_of_its_shape(tmp_path, capsys):
+    mlp = ["model.decoder.width=16", "model.decoder.depth=2", "model.latent=4", "model.likelihood=bernoulli"]
+    source = make(tmp_path / "vae", "model=vae", "data=digits", "++data.binarize=static", *mlp, "trainer.max_steps=2")
+    train.main(source.path)
+    nets = ["model.generator.width=16", "model.generator.depth=2", "model.generator.norm=null", "model.latent=4"]
+    game = ["model=gan", "data=digits", "++data.binarize=static", *nets, "optimizer.lr=1e-30", "trainer.ema=null"]
+    run = make(tmp_path / "gan", *game, "trainer.max_steps=1", f"init_from={source.path}")
+    train.main(run.path)
+    found, given = weights(run), checkpoint.read(source.checkpoint())["average"]
+    pairs = run.info["initialised"]
+    assert pairs and all(key.startswith("generator.") and other.startswith("decoder.") for key, other in pairs.items())
+    assert all(torch.equal(found[f"model.{key}"], given[other]) for key, other in pairs.items())
+    assert len(pairs) == sum(key.startswith("model.generator.") for key in found)
+    told = capsys.readouterr().out
+    assert "generator: 6 of 6 tensors taken from decoder" in told and "critic: 0 of" in told
+
+
 def test_two_processes_do_not_train_one_run(tmp_path):
     run = make(tmp_path / "run", *GAN, "trainer.max_steps=5")
     with train.alone(run), pytest.raises(GenlabError, match="another process"), train.alone(Run(run.path)):
@@ -215,6 +232,8 @@ def test_checkpoints_that_are_damaged_or_not_to_be_trusted_are_refused(tmp_path)
     whole = good.read_bytes()
     (tmp_path / "half.ckpt").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.ckpt").write_text("hello")
+    (tmp_path / "script.ckpt").write_bytes((Path(__file__).parent.parent / "scripts" / "quickstart").read_bytes())
+    (tmp_path / "pop.ckpt").write_bytes(b"0.")  # a pickle that takes from an empty stack
     torch.save({"weights": 1}, tmp_path / "foreign.ckpt")
     state = checkpoint.read(good)
     state["genlab"]["config"]["model"] = {"_target_": "os.system", "command": f"touch {witness}"}
@@ -227,7 +246,7 @@ def test_checkpoints_that_are_damaged_or_not_to_be_trusted_are_refused(tmp_path)
             return os.system, (f"touch {witness}",)
 
     torch.save({"genlab": Code()}, tmp_path / "code.ckpt")
-    for name in ("half", "text", "foreign", "code", "none"):
+    for name in ("half", "text", "script", "pop", "foreign", "code", "none"):
         with pytest.raises(CheckpointError, match=f"{name}.ckpt"):
             checkpoint.load(tmp_path / f"{name}.ckpt")
     for name in ("system", "detour"):
@@ -247,7 +266,8 @@ def test_what_can_be_done_without_a_damaged_last_checkpoint_is_told(tmp_path, mo
     for there in (True, False):
         assert cli.main(["train", "run=run", "trainer.max_steps=4"]) == 1
         told = capsys.readouterr().err
-        assert told.count("\n") == 1 and "last.ckpt: damaged or cut short" in told and told.rstrip().endswith(again)
+        assert told.count("\n") == 1 and "last.ckpt: no checkpoint, damaged or cut short" in told
+        assert told.rstrip().endswith(again)
         assert ("beside it: best.ckpt (weights alone" in told) == there and ("init_from=run " in told) == there
         best.unlink(missing_ok=True)
     last.unlink()
@@ -268,6 +288,7 @@ def test_two_ranks_train_to_the_weights_of_one(tmp_path):
         torch.testing.assert_close(alone[key], shared[key], rtol=1e-3, atol=1e-4)
     last = [list(csv.DictReader((run.path / "metrics.csv").open()))[-1] for run in (one, two)]
     assert float(last[0]["val/nats"]) == pytest.approx(float(last[1]["val/nats"]), rel=1e-3)
+    assert float(last[0]["nll"]) == pytest.approx(float(last[1]["nll"]), rel=1e-4)  # of the whole batch
 
 
 def test_the_average_is_the_weighted_sum_of_past_weights():

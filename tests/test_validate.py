@@ -202,6 +202,18 @@ def test_points_without_a_recipe_of_their_own_have_that_of_points(tmp_path):
     assert made["choices"]["recipe"] == "gan/mine" and made["model"]["latent"] == 3
 
 
+def test_an_untrusted_target_hides_no_contradiction():
+    found = problems("model=vae", "model._target_=os.system", "optimizer=addam", "loss=minimax", "optimizer.lrr=2")
+    assert set(found) == {"model._target_", "optimizer", "loss", "optimizer.lrr"}
+
+
+def test_a_folder_of_images_that_is_not_there_is_told_before_torch(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    validate.check(["model=vae", "data=folder", "data.path=photos", "data.size=8"])
+    assert problems("model=vae", "data=folder", "data.path=photo", "data.size=8")["data.path"].suggestion == "photos"
+
+
 def test_levels_follow_the_options_of_the_data():
     digits = "genlab.data.digits.Digits"
     assert levels({"data": {"_target_": digits}}) == 17

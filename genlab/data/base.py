@@ -306,7 +306,7 @@ class Images:
                 x = pixels.binarize(x, self.kept_levels, np.random.default_rng((SEED, SPLITS.index(part), row)))
             return x
 
-        key = (pictures.fingerprint, part, spec.shape, self.size, self.kept_levels, fixed)
+        key = (pictures.fingerprint, part, spec.shape, self.size, self.kept_levels, fixed, "16 bits scaled")
         return decode(pictures, rows, convert, spec.shape, data_root(self.root) / "cache", self.name, key)
 
     def _forgotten(self, y: Tensor | None) -> Tensor | None:

@@ -65,9 +65,27 @@ def resize(x: np.ndarray, height: int, width: int, levels: int = 256) -> np.ndar
     return out if levels == 256 else out.clip(0, levels - 1)  # Lanczos overshoots
 
 
+def eight_bits(image: Image, channels: int) -> Image:
+    """A Pillow image with levels 0 ... 255, grey or colour; one of 16 bits is scaled, where Pillow would cut it off.
+
+    Raises:
+        DataError: its numbers have no range that is known.
+    """
+    from PIL import Image as Pillow
+
+    if image.mode.startswith("I"):
+        wide = np.asarray(image)
+        if wide.min() < 0 or wide.max() > 65535:
+            raise DataError("has more than 16 bits a pixel")
+        image = Pillow.fromarray((wide / 257).round().astype(np.uint8))
+    elif image.mode == "F":
+        raise DataError("has floating-point pixels, whose range nobody knows")
+    return image.convert("L" if channels == 1 else "RGB")
+
+
 def from_picture(image: Image, channels: int, size: int | None, expected: tuple[int, int]) -> np.ndarray:
     """A Pillow image as (C, H, W) uint8, of ``channels`` and ``size``; transparency goes to black by convention."""
-    image = image.convert("L" if channels == 1 else "RGB")
+    image = eight_bits(image, channels)
     if size is not None:
         image = fitted(image, size)
     elif image.size[::-1] != expected:

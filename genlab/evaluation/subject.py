@@ -16,6 +16,7 @@ from genlab.build import build
 from genlab.checkpoint import Loaded
 from genlab.data.base import Data, Examples
 from genlab.data.folder import Folder
+from genlab.data.pixels import eight_bits
 from genlab.data.store import UNREADABLE, UnreadableError, why
 from genlab.errors import CheckpointError, ConfigError, DataError
 from genlab.models.base import Batch
@@ -137,7 +138,7 @@ def _from_folder(path: Path, spec: Spec) -> Examples:
     for row in range(len(pictures)):
         title = str(Path(pictures.title(row)).relative_to(path.absolute()))
         try:
-            found = np.asarray(pictures[row].convert("L" if spec.shape[0] == 1 else "RGB"))
+            found = np.asarray(eight_bits(pictures[row], spec.shape[0]))
         except UNREADABLE as error:
             spoilt[title] = why(error)
             continue

@@ -20,6 +20,22 @@ from genlab.models.base import Samples
 from genlab.presets import conf_folder
 from genlab.spec import Spec
 
+LACKS = {
+    "Samples": "does not sample",
+    "Density": "has no density",
+    "Bound": "has no bound of the likelihood",
+    "Decodes": "decodes no codes",
+    "Encodes": "encodes nothing",
+    "Posterior": "has no posterior",
+    "Joint": "has no joint density of examples and codes",
+    "Weighs": "weighs no codes",
+    "Criticises": "has no critic",
+    "Classifies": "does not classify",
+    "Featurises": "gives no features",
+    "Game": "is no game",
+}
+"""What a model without an ability is told to be."""
+
 
 def choose(
     options: Mapping[str, Any], model: nn.Module | None, data: Data, n: int, loss: Any = None
@@ -42,9 +58,9 @@ def choose(
         target: Any = locate(nodes[name]["_target_"])
         title = ", ".join(target.figures)
         if not (isinstance(model, target.needs) or (model is None and target.needs == (Samples,))):
-            needed = " or ".join(protocol.__name__ for protocol in target.needs)
+            lacks = " and ".join(LACKS.get(ability.__name__, f"is no {ability.__name__}") for ability in target.needs)
             left_out[title] = (
-                f"{type(model).__name__} is no {needed}" if model is not None else "there is no model, only examples"
+                f"{type(model).__name__} {lacks}" if model is not None else "there is no model, only examples"
             )
             continue
         found: Sequence[Shared | None] = [None]

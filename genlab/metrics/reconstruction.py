@@ -14,6 +14,7 @@ from genlab.metrics.base import Figure
 from genlab.models.base import Batch, Encodes, Hierarchical
 from genlab.spec import Spec
 
+EXACT = 1e-9  # share of the other error below which nothing but rounding is lost, as in a flow
 LEVELS = 2  # that are told apart; further ones are left out
 
 
@@ -94,7 +95,7 @@ class Reconstruction(Metric):
             self.left[level] += back.sum(0)
 
     def compute(self) -> dict[str, Figure]:
-        """All figures; no gain where nothing is lost."""
+        """All figures; no gain where nothing but rounding is lost."""
         n = float(self.count)
         if n < 2:
             raise GenlabError(f"another example takes two of '{self.reads[0]}'; here are {int(n)}")
@@ -119,6 +120,6 @@ class Reconstruction(Metric):
             "reconstruction": Figure(own, stderr=math.sqrt(spread / n) / size, protocol=protocol),
             "reconstruction_other": Figure(other, protocol=protocol),
         }
-        if own:
+        if own > EXACT * other:
             figures["reconstruction_gain"] = Figure(other / own, protocol=protocol)
         return figures

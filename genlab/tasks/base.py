@@ -96,7 +96,9 @@ def chosen_labels(loaded: Loaded, options: Mapping[str, Any], count: int) -> Ten
     if getattr(loaded.model, "conditional", False):
         return class_labels(loaded.spec, options.get("y"), count)
     if options.get("y") is not None:
-        raise ConfigError("y", options["y"], f"{type(loaded.model).__name__} of this run is not class-conditional")
+        raise ConfigError(
+            "y", options["y"], f"this run's model, a {type(loaded.model).__name__}, is not class-conditional"
+        )
     return None
 
 

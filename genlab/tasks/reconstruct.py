@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -39,7 +40,8 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
         return Made(left[-1], y, draw=partial(plots.scatter, sets=panels), arrays=arrays)
     groups = 1 + len(left)
     side_by_side = torch.stack([x, *left], 1).flatten(0, 1)
-    return Made(side_by_side, y, columns=groups * min(6, len(seeds)), groups=(groups,), arrays=arrays)
+    beside = min(6, math.ceil(math.sqrt(len(seeds))))
+    return Made(side_by_side, y, columns=groups * beside, groups=(groups,), arrays=arrays)
 
 
 def levels(model: Encodes, wanted: int | None) -> list[int]:

@@ -12,6 +12,16 @@ class NotFiniteError(GenlabError):
     """A loss became NaN or infinite."""
 
 
+def mean_of_ranks(values: dict[str, float]) -> dict[str, float]:
+    """The mean over all ranks of each value, of equal batches the whole batch's."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return values
+    device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+    together = torch.tensor([*values.values()], dtype=torch.float64, device=device)
+    torch.distributed.all_reduce(together)
+    return dict(zip(values, (together / torch.distributed.get_world_size()).tolist(), strict=True))
+
+
 class Meter:
     """Collects scalars without waiting for the device, and averages them when asked.
 
@@ -49,6 +59,7 @@ class Meter:
         """
         self.check()
         means = {name: sum(values) / len(values) for name, values in self._brought().items()}
+        means = mean_of_ranks(means)
         self._parts.clear()
         self._steps.clear()
         return means

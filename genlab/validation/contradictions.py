@@ -10,9 +10,11 @@ options make of it.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from genlab.errors import ConfigError, nearest
@@ -244,6 +246,14 @@ def needed(config: Config) -> Iterator[ConfigError]:
     for name, advice in ((data.constants.get("needed") if data else None) or {}).items():
         if look(config, f"data.{name}") in (None, ""):
             yield ConfigError(f"data.{name}", look(config, f"data.{name}"), advice)
+    path = look(config, "data.path")
+    if isinstance(path, str) and path and data is not None and "path" in (data.constants.get("needed") or ()):
+        root = look(config, "data.root") or os.environ.get("GENLAB_DATA") or "~/.cache/genlab"
+        places = [Path(path).expanduser(), Path(str(root)).expanduser() / path]
+        if not any(place.exists() for place in places):
+            near = nearest(Path(path).name, [other.name for other in places[0].absolute().parent.glob("*/")])
+            reason = f"no such folder, neither here nor in {root}"
+            yield ConfigError("data.path", path, reason, str(Path(path).parent / near) if near else "")
 
 
 def patience(config: Config) -> Iterator[ConfigError]:
