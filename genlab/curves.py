@@ -26,9 +26,10 @@ from genlab.report import average
 from genlab.run import Run
 from genlab.tables import VARYING
 
-LEFT_OUT = ("steps_per_second", "learning_rate", "gradient_norm")
+LEFT_OUT = ("seconds", "steps_per_second", "learning_rate", "gradient_norm")
 PANELS = 4
 LEAST = 3  # steps of a course
+FEW = 12  # places on an axis that are told one by one
 MARKERS = {"<=": "v", ">=": "^"}  # the true figure lies that way
 Course = list[tuple[int, Figure]]
 
@@ -49,6 +50,31 @@ def logged(run: Run) -> dict[str, dict[str, list[tuple[int, float]]]]:
                 if math.isfinite(value):
                     panels.setdefault(panel or "loss", {}).setdefault(name, []).append((int(row["step"]), value))
     return panels
+
+
+def logged_at(run: Run, column: str, step: int) -> float | None:
+    """What metrics.csv holds of a step: the mean of the steps that were logged together with it; of seconds, those that
+    had passed. None where it holds nothing."""
+    path = run.path / "metrics.csv"
+    if not path.is_file():
+        return None
+    with path.open(newline="") as file:
+        rows = [(int(row["step"]), float(row[column])) for row in csv.DictReader(file) if row.get(column)]
+    before, after = [(0, 0.0), *(row for row in rows if row[0] < step)][-1], [row for row in rows if row[0] >= step]
+    if not after:
+        return None
+    (last, value), (first, elapsed) = after[0], before
+    if column != "seconds":
+        return value
+    return elapsed + (value - elapsed) * (step - first) / (last - first)
+
+
+def meeting(line: Sequence[tuple[float, int, Figure]], by_step: bool) -> list[tuple[float, Figure]]:
+    """Pairs (x, figure) of triples (x, step, figure); ``by_step``: runs stand at one x at each step, their mean."""
+    steps: dict[int, list[float]] = {}
+    for place, step, _ in line:
+        steps.setdefault(step, []).append(place)
+    return [(sum(steps[step]) / len(steps[step]) if by_step else place, figure) for place, step, figure in line]
 
 
 def courses(run: Run) -> dict[str, dict[str, Course]]:
@@ -137,11 +163,12 @@ def against(
     path: Path,
     x: str,
     series: Mapping[str, Mapping[str, Sequence[tuple[float, Figure]]]],
-    exact: Mapping[str, Mapping[str, Sequence[float]]],
+    exact: Mapping[str, Mapping[str, Sequence[float] | str]],
     real: Mapping[str, Mapping[str, Figure]] | None = None,
     log: Sequence[str] = (),
+    joined: bool = True,
 ) -> None:
-    """A PNG of figures against an option: a panel a figure, a line for each kind of run.
+    """A PNG of figures against an option, or a course: a panel a figure, a line for each kind of run.
 
     Runs of one kind at one place are points, through whose mean the line goes; its bars are their standard deviation,
     as in the table. A triangle says on which side of a bound the true figure lies.
@@ -151,22 +178,26 @@ def against(
         x: name of the option.
         series: pairs (x, figure) by figure and kind of run.
         exact: true values by figure and name, at the values of x in ascending order, drawn dashed, in the colour of
-            the kind of run that has the name; infinite ones are left out.
+            the kind of run that has the name; infinite ones are left out. ``x``: equal to it.
         real: figures of real examples by figure and title, dashed lines.
         log: which axes are logarithmic: ``x``, and names of figures.
+        joined: a line goes through the points of a kind.
     """
     with styled():
         picture, axes = sheet(len(series), size=(4.6, 3.6))
         FigureCanvasAgg(picture)
         for each, (name, lines) in zip(axes, series.items(), strict=True):
             places = sorted({place for line in lines.values() for place, _ in line})
-            for number, (kind, line) in enumerate(sorted(lines.items())):
-                draw_kind(each, kind, line, COLOURS[number % len(COLOURS)])
-            colours = {kind: COLOURS[number % len(COLOURS)] for number, kind in enumerate(sorted(lines))}
-            for number, (truth, known) in enumerate(exact.get(name, {}).items()):
+            kinds = sorted(lines, key=by_size)
+            colours = {kind: COLOURS[number % len(COLOURS)] for number, kind in enumerate(kinds)}
+            for kind in kinds:
+                draw_kind(each, kind, lines[kind], colours[kind], joined)
+            for number, (truth, values) in enumerate(exact.get(name, {}).items()):
+                known = places if isinstance(values, str) else values
                 if len(known) != len(places):
                     continue  # the sweep was narrowed: which of them are meant is not known
-                pairs = [pair for pair in zip(places, known, strict=False) if math.isfinite(pair[1])]
+                pairs = [(at, float(value)) for at, value in zip(places, known, strict=True)]
+                pairs = [pair for pair in pairs if math.isfinite(pair[1])]
                 style = {
                     "color": colours.get(truth, "black"),
                     "linestyle": ("--", ":")[number % 2 * (truth not in lines)],
@@ -176,8 +207,9 @@ def against(
                 level(each, title, figure)
             if "x" in log and min(places) > 0:
                 each.set_xscale("log")
-                each.set_xticks(places, [f"{place:g}" for place in places])
-                each.minorticks_off()
+                if joined and len(places) <= FEW:
+                    each.set_xticks(places, [f"{place:g}" for place in places])
+                    each.minorticks_off()
             if name in log and all(figure.value > 0 for line in lines.values() for _, figure in line):
                 each.set_yscale("log")
                 each.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
@@ -187,8 +219,34 @@ def against(
         save(picture, path)
 
 
-def draw_kind(axes: Any, kind: str, line: Sequence[tuple[float, Figure]], colour: str) -> None:
-    """Runs of one kind as points, and the line through their means."""
+def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float:
+    """Spearman's: the correlation of ranks, those of equals being their mean; 0 where all are equal on a side."""
+    ranks = []
+    for values in zip(*pairs, strict=True):
+        ranks.append(
+            [sum(other < value for other in values) + sum(other == value for other in values) / 2 for value in values]
+        )
+    middle = len(pairs) / 2
+    x, y = ([rank - middle for rank in side] for side in ranks)
+    spread = math.sqrt(sum(a * a for a in x) * sum(b * b for b in y))
+    return sum(a * b for a, b in zip(x, y, strict=True)) / spread if spread else 0.0
+
+
+def by_size(kind: str) -> tuple[bool, float, str]:
+    """For sorting: numbers by size, then words."""
+    try:
+        return False, float(kind), kind
+    except ValueError:
+        return True, 0.0, kind
+
+
+def draw_kind(axes: Any, kind: str, line: Sequence[tuple[float, Figure]], colour: str, joined: bool = True) -> None:
+    """Runs of one kind as points, and the line through their means; or as points alone."""
+    if not joined:
+        pairs = [(at, figure.value) for at, figure in line]
+        told = f", rank correlation {rank_correlation(pairs):.2f}" if len(pairs) > 2 else ""
+        axes.scatter(*zip(*pairs, strict=True), s=14, color=colour, label=f"{kind}{told}")
+        return
     places = sorted({place for place, _ in line})
     repeated = [[figure for at, figure in line if at == place] for place in places]
     runs = max(map(len, repeated))

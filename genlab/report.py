@@ -20,8 +20,10 @@ from genlab.evaluation.results import controls, measured
 from genlab.metrics.base import Figure, comparable
 from genlab.run import Run, atomic, kept_order
 
-IRRELEVANT = ("seed", "logger", "plugins", "choices")
+IRRELEVANT = ("seed", "logger", "plugins", "choices", "skip_refused")
 """Entries of a config in which runs may differ and yet be repetitions of one experiment, and those of two groups."""
+NAMELESS = ("experiment", "recipe", "logger")
+"""Groups of which an option says nothing of a run."""
 WITHIN = {
     "data": ("root",),
     "trainer": ("log_every", "checkpoint_every", "keep_every", "sample_every"),
@@ -208,13 +210,25 @@ def group(runs: Iterable[Run]) -> list[Group]:
         named.setdefault(_names(repeated[0]), []).append(repeated)
     groups = []
     for (model, data), alternatives in sorted(named.items(), key=lambda item: item[0][::-1]):
-        flat = [_flatten(_relevant(repeated[0].config)) for repeated in alternatives]
+        flat = telling([repeated[0].config for repeated in alternatives])
         keys = sorted({key for one in flat for key in one if any(other.get(key) != one[key] for other in flat)})
         both = zip(alternatives, flat, strict=True)
         for repeated, values in sorted(both, key=lambda one: [ordered(one[1].get(key)) for key in keys]):
             detail = ", ".join(f"{key}={values.get(key)}" for key in keys[:4]) + (", ..." if len(keys) > 4 else "")
             groups.append(Group(model, data, detail, repeated, [entry for run in repeated for entry in measured(run)]))
     return groups
+
+
+def telling(configs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What tells configs apart, by dotted key: the options taken of groups where these are enough, ``loss=hinge``, else
+    all that matters of them."""
+    taken = [
+        {group: option for group, option in (config.get("choices") or {}).items() if group not in NAMELESS}
+        for config in configs
+    ]
+    if len({json.dumps(one, sort_keys=True, default=str) for one in taken}) == len(configs) > 1:
+        return taken
+    return [_flatten(_relevant(config)) for config in configs]
 
 
 def real_groups(runs: Iterable[Run]) -> list[Group]:

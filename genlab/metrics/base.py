@@ -55,6 +55,9 @@ class ModelMetric(Protocol):
     figures: ClassVar[tuple[str, ...]]
     """Names of the figures that ``compute`` may return; ``metrics=`` takes them as well as names of metrics."""
 
+    on_request: ClassVar[bool]
+    """Whether it is computed only where ``metrics=`` names it. May be missing: False."""
+
     reads: tuple[str, ...]
     """What it is shown: ``generated`` examples, and splits of the data: train, val, test."""
 
