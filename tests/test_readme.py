@@ -165,6 +165,11 @@ def test_every_data_set_is_in_the_table():
     assert rows("Data") == [[f"`{name}`", entry("data", name)["title"]] for name in groups()["data"]]
 
 
+def test_every_experiment_is_in_the_table():
+    table = [row for row in rows("Experiments") if len(row) == 2]
+    assert table == [[f"`{name}`", entry("experiment", name)["title"]] for name in groups()["experiment"]]
+
+
 @pytest.mark.parametrize("row", rows("Measured"), ids=lambda row: " ".join(row[:2]))
 def test_measured_figures_are_those_of_the_recipes(row):
     words = row[0].strip("`").split()
