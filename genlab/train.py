@@ -143,8 +143,8 @@ def assemble(run: Run) -> Training:
         print(f"trainer.batch_size={settings.batch_size}: {told}", file=sys.stderr)
     module = build_module(config, data.spec, settings, steps)
     if config.get("init_from") and not (run.checkpoints / "last.ckpt").is_file():
-        taken, told = initialise(module.model, Path(config["init_from"]))
-        for line in told:
+        taken, lines = initialise(module.model, Path(config["init_from"]))
+        for line in lines:
             say(line)
         run.note(initialised=taken)
     module.make_batches = lambda: Batches(  # type: ignore[assignment]
