@@ -184,6 +184,9 @@ def task(config: DictConfig) -> float | None:
         return None
     from genlab.jobs import run_job
 
+    if config.get("skip_refused") and (reasons := refused(config)):
+        print(f"job {settings.job.num} left out: {'; '.join(reasons)}", file=sys.stderr, flush=True)
+        return math.inf
     create(folder, config)
     run, number = Run(folder), settings.job.num
     try:
@@ -206,6 +209,14 @@ def task(config: DictConfig) -> float | None:
             run.note(status="failed", error=reason[2:])
         print(f"job {number} failed{reason}", file=sys.stderr, flush=True)
         return math.inf
+
+
+def refused(config: DictConfig) -> list[str]:
+    """Why a job of a sweep cannot work."""
+    from genlab.validation.contradictions import contradictions
+
+    choices = {str(key): value for key, value in HydraConfig.get().runtime.choices.items()}
+    return [str(error) for error in contradictions(plain(config) | {"choices": choices})]
 
 
 def create(folder: Path, config: DictConfig) -> None:

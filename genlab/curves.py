@@ -27,9 +27,10 @@ from genlab.report import average
 from genlab.run import Run
 from genlab.tables import VARYING
 
-LEFT_OUT = ("steps_per_second", "learning_rate", "gradient_norm")
+LEFT_OUT = ("seconds", "steps_per_second", "learning_rate", "gradient_norm")
 PANELS = 4
 LEAST = 3  # steps of a course
+FEW = 12  # places on an axis that are told one by one
 MARKERS = {"<=": "v", ">=": "^"}  # the true figure lies that way
 Course = list[tuple[int, Figure]]
 
@@ -50,6 +51,31 @@ def logged(run: Run) -> dict[str, dict[str, list[tuple[int, float]]]]:
                 if math.isfinite(value):
                     panels.setdefault(panel or "loss", {}).setdefault(name, []).append((int(row["step"]), value))
     return panels
+
+
+def logged_at(run: Run, column: str, step: int) -> float | None:
+    """What metrics.csv holds of a step: the mean of the steps that were logged together with it; of seconds, those that
+    had passed. None where it holds nothing."""
+    path = run.path / "metrics.csv"
+    if not path.is_file():
+        return None
+    with path.open(newline="") as file:
+        rows = [(int(row["step"]), float(row[column])) for row in csv.DictReader(file) if row.get(column)]
+    before, after = [(0, 0.0), *(row for row in rows if row[0] < step)][-1], [row for row in rows if row[0] >= step]
+    if not after:
+        return None
+    (last, value), (first, elapsed) = after[0], before
+    if column != "seconds":
+        return value
+    return elapsed + (value - elapsed) * (step - first) / (last - first)
+
+
+def meeting(line: Sequence[tuple[float, int, Figure]], by_step: bool) -> list[tuple[float, Figure]]:
+    """Pairs (x, figure) of triples (x, step, figure); ``by_step``: runs stand at one x at each step, their mean."""
+    steps: dict[int, list[float]] = {}
+    for place, step, _ in line:
+        steps.setdefault(step, []).append(place)
+    return [(sum(steps[step]) / len(steps[step]) if by_step else place, figure) for place, step, figure in line]
 
 
 def courses(run: Run) -> dict[str, dict[str, Course]]:
@@ -138,11 +164,12 @@ def against(
     path: Path,
     x: str,
     series: Mapping[str, Mapping[str, Sequence[tuple[float, Figure]]]],
-    exact: Mapping[str, Mapping[str, Sequence[Any]]],
+    exact: Mapping[str, Mapping[str, Sequence[Any] | str]],
     real: Mapping[str, Mapping[str, Figure]] | None = None,
     log: Sequence[str] = (),
+    joined: bool = True,
 ) -> None:
-    """A PNG of figures against an option: a panel a figure, a line for each kind of run.
+    """A PNG of figures against an option, or a course: a panel a figure, a line for each kind of run.
 
     Runs of one kind at one place are points, through whose mean the line goes; its bars are their standard deviation,
     as in the table. A triangle says on which side of a bound the true figure lies.
@@ -152,19 +179,22 @@ def against(
         x: name of the option.
         series: pairs (x, figure) by figure and kind of run.
         exact: true values by figure and name, as ``points_of`` reads them, drawn dashed, in the colour of the kind of
-            run that has the name; infinite ones are named only, and a point between gaps is a ring.
+            run that has the name; infinite ones are named only, a point between gaps is a ring, and no line joins what
+            was measured beside gaps.
         real: figures of real examples by figure and title, dashed lines.
         log: which axes are logarithmic: ``x``, and names of figures.
+        joined: a line goes through the points of a kind.
     """
     with styled():
         picture, axes = sheet(len(series), size=(4.6, 3.6))
         FigureCanvasAgg(picture)
         for each, (name, lines) in zip(axes, series.items(), strict=True):
             places = sorted({place for line in lines.values() for place, _ in line})
-            jumps = any(None in known for known in exact.get(name, {}).values())  # nothing is known between points
-            for number, (kind, line) in enumerate(sorted(lines.items())):
-                draw_kind(each, kind, line, COLOURS[number % len(COLOURS)], "none" if jumps else "-")
-            colours = {kind: COLOURS[number % len(COLOURS)] for number, kind in enumerate(sorted(lines))}
+            kinds = sorted(lines, key=by_size)
+            colours = {kind: COLOURS[number % len(COLOURS)] for number, kind in enumerate(kinds)}
+            jumps = any(not isinstance(known, str) and None in known for known in exact.get(name, {}).values())
+            for kind in kinds:
+                draw_kind(each, kind, lines[kind], colours[kind], joined, "none" if jumps else "-")
             for number, (truth, known) in enumerate(exact.get(name, {}).items()):
                 pairs = points_of(known, places)
                 if not pairs:
@@ -182,8 +212,9 @@ def against(
                 level(each, title, figure)
             if "x" in log and min(places) > 0:
                 each.set_xscale("log")
-                each.set_xticks(places, [f"{place:g}" for place in places])
-                each.minorticks_off()
+                if joined and len(places) <= FEW:
+                    each.set_xticks(places, [f"{place:g}" for place in places])
+                    each.minorticks_off()
             if name in log and all(figure.value > 0 for line in lines.values() for _, figure in line):
                 each.set_yscale("log")
                 each.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
@@ -193,13 +224,15 @@ def against(
         save(picture, path)
 
 
-def points_of(known: Sequence[Any], places: Sequence[float]) -> list[tuple[float, float]]:
+def points_of(known: Sequence[Any] | str, places: Sequence[float]) -> list[tuple[float, float]]:
     """Points of a true curve: numbers, one for each of the places in ascending order, or pairs (x, value) of its own,
-    with straight lines between them and a gap at ``None``, which becomes NaN. Empty: numbers of other places."""
+    with straight lines between them and a gap at ``None``, which becomes NaN; or ``x``, equal to it. Empty: numbers of
+    other places."""
+    if isinstance(known, str):
+        return [(at, at) for at in places]
     if all(isinstance(value, int | float) for value in known):
-        return (
-            [(at, float(value)) for at, value in zip(places, known, strict=True)] if len(known) == len(places) else []
-        )
+        pairs = [(at, float(value)) for at, value in zip(places, known, strict=False)]
+        return pairs if len(known) == len(places) else []
     return [(math.nan, math.nan) if pair is None else (float(pair[0]), float(pair[1])) for pair in known]
 
 
@@ -218,8 +251,41 @@ def exactly(points: Sequence[tuple[float, float]], x: float) -> float | None:
     return found[-1] if found else None
 
 
-def draw_kind(axes: Any, kind: str, line: Sequence[tuple[float, Figure]], colour: str, style: str = "-") -> None:
-    """Runs of one kind as points, and the line through their means."""
+def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float:
+    """Spearman's: the correlation of ranks, those of equals being their mean; 0 where all are equal on a side."""
+    ranks = []
+    for values in zip(*pairs, strict=True):
+        ranks.append(
+            [sum(other < value for other in values) + sum(other == value for other in values) / 2 for value in values]
+        )
+    middle = len(pairs) / 2
+    x, y = ([rank - middle for rank in side] for side in ranks)
+    spread = math.sqrt(sum(a * a for a in x) * sum(b * b for b in y))
+    return sum(a * b for a, b in zip(x, y, strict=True)) / spread if spread else 0.0
+
+
+def by_size(kind: str) -> tuple[bool, float, str]:
+    """For sorting: numbers by size, then words."""
+    try:
+        return False, float(kind), kind
+    except ValueError:
+        return True, 0.0, kind
+
+
+def draw_kind(
+    axes: Any,
+    kind: str,
+    line: Sequence[tuple[float, Figure]],
+    colour: str,
+    joined: bool = True,
+    style: str = "-",
+) -> None:
+    """Runs of one kind as points, and the line through their means; or as points alone."""
+    if not joined:
+        pairs = [(at, figure.value) for at, figure in line]
+        told = f", rank correlation {rank_correlation(pairs):.2f}" if len(pairs) > 2 else ""
+        axes.scatter(*zip(*pairs, strict=True), s=14, color=colour, label=f"{kind}{told}")
+        return
     places = sorted({place for place, _ in line})
     repeated = [[figure for at, figure in line if at == place] for place in places]
     runs = max(map(len, repeated))

@@ -17,13 +17,15 @@ from typing import Any, NamedTuple
 from genlab import tables
 from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.evaluation.results import controls, measured
-from genlab.evaluation.wanted import belongs, wanted
+from genlab.evaluation.wanted import belongs, everything, wanted
 from genlab.metrics.base import Figure, comparable
 from genlab.run import Run, atomic, kept_order
 
-IRRELEVANT = ("seed", "logger", "plugins", "choices")
+IRRELEVANT = ("seed", "logger", "plugins", "choices", "skip_refused")
 """Entries of a config in which runs may differ and yet be repetitions of one experiment, and those of two groups."""
 MANY = 12  # names that a message lists
+NAMELESS = ("experiment", "recipe", "logger")
+"""Groups of which an option says nothing of a run."""
 WITHIN = {
     "data": ("root",),
     "trainer": ("log_every", "checkpoint_every", "keep_every", "sample_every"),
@@ -210,13 +212,25 @@ def group(runs: Iterable[Run]) -> list[Group]:
         named.setdefault(_names(repeated[0]), []).append(repeated)
     groups = []
     for (model, data), alternatives in sorted(named.items(), key=lambda item: item[0][::-1]):
-        flat = [_flatten(_relevant(repeated[0].config)) for repeated in alternatives]
+        flat = telling([repeated[0].config for repeated in alternatives])
         keys = sorted({key for one in flat for key in one if any(other.get(key) != one[key] for other in flat)})
         both = zip(alternatives, flat, strict=True)
         for repeated, values in sorted(both, key=lambda one: [ordered(one[1].get(key)) for key in keys]):
             detail = ", ".join(f"{key}={values.get(key)}" for key in keys[:4]) + (", ..." if len(keys) > 4 else "")
             groups.append(Group(model, data, detail, repeated, [entry for run in repeated for entry in measured(run)]))
     return groups
+
+
+def telling(configs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What tells configs apart, by dotted key: the options taken of groups where these are enough, ``loss=hinge``, else
+    all that matters of them."""
+    taken = [
+        {group: option for group, option in (config.get("choices") or {}).items() if group not in NAMELESS}
+        for config in configs
+    ]
+    if len({json.dumps(one, sort_keys=True, default=str) for one in taken}) == len(configs) > 1:
+        return taken
+    return [_flatten(_relevant(config)) for config in configs]
 
 
 def real_groups(runs: Iterable[Run]) -> list[Group]:
@@ -264,7 +278,7 @@ def _chosen(titles: list[str], metrics: Any) -> list[str]:
         found = [title for title in titles if belongs(title.partition(" (")[0], parts)]
         if not found:
             names = list(dict.fromkeys(plain_name(title.partition(" (")[0]) for title in titles))
-            known = any(name in part for part in wanted({}))  # no slip
+            known = any(name in part for part in everything())  # no slip
             near = "" if known else nearest(name, [*names, *titles])
             listing = "" if near else f"; they have {', '.join(names[:MANY])}" + ", ..." * (len(names) > MANY)
             raise ConfigError("metrics", name, f"no run has it{listing}", near)
@@ -274,7 +288,7 @@ def _chosen(titles: list[str], metrics: Any) -> list[str]:
 
 def plain_name(title: str) -> str:
     """A figure's name without its extractor's."""
-    known = [figure for _, figure in wanted({}) if belongs(title, [("", figure)])]
+    known = [figure for _, figure in everything() if belongs(title, [("", figure)])]
     return max(known, key=len, default=title)
 
 

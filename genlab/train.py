@@ -22,6 +22,7 @@ from genlab.build import build, later
 from genlab.data.base import Examples
 from genlab.data.batches import Batches
 from genlab.errors import CheckpointError, ConfigError, DataError, GenlabError
+from genlab.initialise import initialise
 from genlab.models.base import Density, Game
 from genlab.noise import Noise
 from genlab.penalties.base import Penalty
@@ -142,7 +143,10 @@ def assemble(run: Run) -> Training:
         print(f"trainer.batch_size={settings.batch_size}: {told}", file=sys.stderr)
     module = build_module(config, data.spec, settings, steps)
     if config.get("init_from") and not (run.checkpoints / "last.ckpt").is_file():
-        run.note(initialised=initialise(module.model, Path(config["init_from"])))
+        taken, lines = initialise(module.model, Path(config["init_from"]))
+        for line in lines:
+            say(line)
+        run.note(initialised=taken)
     module.make_batches = lambda: Batches(  # type: ignore[assignment]
         train,
         settings.batch_size * module.batches_per_step(),
@@ -224,40 +228,6 @@ def build_module(config: Mapping[str, Any], spec: Spec, settings: Settings, step
         config=dict(config),
         steps=steps,
     )
-
-
-ALSO = {"generator": "decoder", "decoder": "generator"}
-"""Parts of models that do the same under another name."""
-
-
-def initialise(model: nn.Module, source: Path) -> dict[str, str]:
-    """Start from the weights of another run or checkpoint, averaged ones where there are any: all tensors of the same
-    name and shape; what one model calls its generator another calls its decoder.
-
-    Returns:
-        Which of its tensors each of the model's was taken from, by name.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    state = checkpoint.read(Run(source).checkpoint() if source.is_dir() else source)
-    theirs = {key.removeprefix("model."): value for key, value in state["state_dict"].items()} | state["average"]
-    own, taken = model.state_dict(), {}
-    for key, value in own.items():
-        part, _, name = key.partition(".")
-        for other in (key, f"{ALSO.get(part, part)}.{name}"):
-            if other in theirs and theirs[other].shape == value.shape:
-                taken[key] = other
-                break
-    if not taken:
-        raise ConfigError("init_from", source, f"none of its tensors has a name and shape of {type(model).__name__}'s")
-    model.load_state_dict(own | {key: theirs[other] for key, other in taken.items()})
-    for part in dict.fromkeys(key.partition(".")[0] for key in own):
-        ours = [key for key in own if key.partition(".")[0] == part]
-        sources = ", ".join(dict.fromkeys(taken[key].partition(".")[0] for key in ours if key in taken))
-        count = sum(key in taken for key in ours)
-        say(f"init_from={source}: {part}: {count} of {len(ours)} tensors taken{f' from {sources}' if count else ''}")
-    return taken
 
 
 def compile_nets(model: nn.Module, penalty: Penalty) -> None:

@@ -19,6 +19,7 @@ from genlab.errors import ConfigError, nearest
 from genlab.presets import groups
 from genlab.run import no_run, settled
 from genlab.validation.choices import wrong_nets
+from genlab.validation.contradictions import contradictions
 from genlab.validation.fits import fits
 from genlab.validation.launchers import hydra_keys
 from genlab.validation.mistakes import BARE, Problems, check_target, free_form, has, mistakes, not_taken
@@ -81,12 +82,17 @@ def check(
     swept = [typed_last.get(word.key, word) for word in varied]  # in the order of Hydra's jobs
     swept += [word for word in words if word.key not in {word.key for word in varied}]
     added: dict[str, str] = {}
-    jobs = []
+    jobs, left_out = [], Problems()
     for choice in itertools.islice(itertools.product(*(word.values or ("",) for word in swept)), JOBS):
         job = [replace(word, values=(value,)) for word, value in zip(swept, choice, strict=True)]
-        composed = check_job(job, folders, problems, added)
-        if composed is not None:
+        composed = check_job(job, folders, own := Problems(), added)
+        skipped = composed is not None and is_left_out(composed, own)
+        for error in own.found.values():
+            (left_out if skipped else problems).add(error)
+        if composed is not None and not skipped:
             jobs.append(composed)
+    for error in left_out.found.values() if not jobs else ():
+        problems.add(error)
     for word in varied:
         if word.key in added and word.key not in typed_last:
             reason = f"Hydra adds a key that no file lists as {added[word.key]}{word.key}"
@@ -94,6 +100,14 @@ def check(
     problems.stop()
     overrides = [added.get(word.key, word.prefix) + word.rest for word in words]
     return Checked(overrides, jobs, plugins)
+
+
+def is_left_out(composed: Composed, problems: Problems) -> bool:
+    """Whether a combination of a sweep cannot work, by nothing but contradictions, and its experiment says of such ones
+    ``skip_refused: true``."""
+    if not problems.found or not composed.config.get("skip_refused"):
+        return False
+    return set(problems.found) <= {error.setting for error in contradictions(composed.config)}
 
 
 def declared(words: Sequence[Word], folders: Sequence[str], problems: Problems, advice: str) -> list[Word]:

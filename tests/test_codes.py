@@ -81,6 +81,22 @@ def test_both_turns_weigh_the_information_alike():
         assert parts["information"].item() <= math.log(10) and information > math.log(10) - parts["information"] - 1e-4
 
 
+@pytest.mark.parametrize("player", ["critic", "generator"])
+def test_continuous_codes_have_a_weight_of_their_own(player):
+    model, made, found = game(InfoGAN, weight=2.0).eval(), batch(), []
+    for weight in (0.0, 0.5, 1.0):
+        model.continuous_weight = weight
+        torch.manual_seed(1)
+        value, parts = model.turn(player, made, NonSaturating(), None)
+        found.append(value.item())
+    torch.manual_seed(1)
+    codes = model.codes(torch.randn(12, model.latent))
+    uncertainty, missed = model.missing(model.make(codes), codes)
+    torch.testing.assert_close(parts["information"], math.log(10) - uncertainty)
+    assert found[1] - found[0] == pytest.approx(missed.item(), rel=1e-4)
+    assert found[2] - found[0] == pytest.approx(2 * missed.item(), rel=1e-4)
+
+
 def test_codes_of_normal_numbers_have_their_own_laws():
     model = game(InfoGAN)
     codes = model.codes(torch.randn(20000, model.latent, generator=torch.Generator().manual_seed(0)))

@@ -47,6 +47,61 @@ def test_birthday_varies_the_width_of_the_discriminator_and_the_seed_alone():
     assert all(config == configs[0] for config in configs)
 
 
+ARCHITECTURES = ("baseline", "constant_width", "mlp", "no_norm", "gated", "tanh", "resnet101")
+METHODS = ("dcgan", "lsgan", "wgan", "wgan_gp")
+
+
+def test_the_robustness_grid_has_28_cells_and_one_set_of_hyperparameters_a_method():
+    chosen = {(job.choices["architecture"], job.choices["method"]): job.config for job in jobs("gan_robustness")}
+    assert set(chosen) == set(product(ARCHITECTURES, METHODS))
+    for method in METHODS:
+        columns = [chosen[architecture, method] for architecture in ARCHITECTURES]
+        rest = [{key: config[key] for key in config if key not in ("model", "choices")} for config in columns]
+        assert all(one == rest[0] for one in rest)
+        norms = {name: chosen[name, method]["model"]["discriminator"]["norm"] for name in ARCHITECTURES}
+        assert norms.pop("no_norm") is None and set(norms.values()) == {"layer" if method == "wgan_gp" else "batch"}
+    nets = {name: chosen[name, "wgan_gp"]["model"]["generator"] for name in ARCHITECTURES}
+    assert [name for name in nets if nets[name]["norm"] is None] == ["constant_width", "mlp", "no_norm"]
+    optimizers = [chosen["baseline", method]["optimizer"]["_target_"].rpartition(".")[2] for method in METHODS]
+    assert optimizers == ["Adam", "RMSprop", "RMSprop", "Adam"]
+
+
+def test_the_robustness_grid_takes_other_data_and_widths():
+    words = ["experiment=gan_robustness", "data=cifar10", "nets.width=64", "method=wgan,wgan_gp", "architecture=gated"]
+    wgan, penalised = (job.config for job in validate.check(words, multirun=True).jobs)
+    assert wgan["model"]["generator"] == penalised["model"]["generator"] and wgan["model"]["generator"]["width"] == 64
+    assert (wgan["optimizer"]["lr"], penalised["optimizer"]["lr"]) == (
+        5e-5,
+        1e-4,
+    )  # the paper's, which no recipe changes
+
+
+def test_what_cannot_work_is_left_out_where_the_experiment_says_so_and_nothing_else():
+    chosen = {(job.choices["loss"], job.choices["penalty"]) for job in jobs("lipschitz")}
+    losses = ("minimax", "non_saturating", "lsgan", "wasserstein", "hinge")
+    penalties = ("none", "clip", "gradient", "spectral_norm", "r1")
+    assert chosen == {*product(losses, penalties)} - {("wasserstein", "none")}
+    alone = ["experiment=lipschitz", "loss=wasserstein", "penalty=none"]
+    with pytest.raises(ConfigErrors, match="held Lipschitz"):
+        validate.check(alone, multirun=True)
+    with pytest.raises(ConfigErrors, match="takes no 'lrr'"):
+        validate.check([*alone[:1], "loss=wasserstein,hinge", "penalty=none", "optimizer.lrr=1"], multirun=True)
+    with pytest.raises(ConfigErrors, match="held Lipschitz"):
+        validate.check(["model=gan", "loss=wasserstein,hinge", "penalty=none"], multirun=True)
+
+
+def test_a_sweep_tells_what_it_leaves_out_and_ends_in_a_montage(tmp_path):
+    words = ["experiment=lipschitz", "loss=wasserstein", "penalty=none,clip", "trainer.max_steps=2", "data.train=300"]
+    words += ["hydra.callbacks.montage.table.n=100", "hydra.sweep.dir=sweep"]
+    command = [sys.executable, "-m", "genlab", "train", "-m", *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "job 0 left out: penalty=none: Wasserstein takes a critic that is held Lipschitz" in done.stderr
+    (run,) = Run.find([str(tmp_path / "sweep")])
+    assert run.config["choices"]["penalty"] == "clip" and (run.samples / "critic.png").is_file()
+    assert "failed: weight clipping" in done.stdout and (tmp_path / "sweep" / "montage.png").stat().st_size > 5000
+
+
 def test_what_is_typed_narrows_what_an_experiment_varies():
     words = ["model=vae", "data=mnist,cifar10", "seed=1,2", "data.limit=16"]
     narrowed = validate.check(["experiment=families", *words], multirun=True)

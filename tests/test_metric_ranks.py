@@ -14,6 +14,7 @@ from genlab.build import build
 from genlab.data.mixtures import Ring
 from genlab.data.stacked_mnist import StackedMNIST
 from genlab.extractors.base import Features
+from genlab.losses.fgan import KL
 from genlab.metrics.choose import presets
 from genlab.presets import conf_folder
 from genlab.spec import Spec
@@ -47,6 +48,12 @@ class Able(torch.nn.Module):
 
     latent, exact, supervised = 2, True, True
 
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Linear(2, 2, dtype=torch.float64)
+        torch.nn.init.eye_(self.scale.weight)
+        torch.nn.init.ones_(self.scale.bias)
+
     def encode(self, x, y=None):
         return x
 
@@ -57,10 +64,17 @@ class Able(torch.nn.Module):
         return torch.cat([x, x.square()], 1)
 
     def criticise(self, x):
-        return x.sum(1)
+        return self.scale(x.double()).square().sum(1)
 
     def classify(self, x):
         return x
+
+    def players(self):
+        return {"critic": [], "generator": [self.scale]}
+
+    def turn(self, player, batch, loss, penalty):
+        fake = self.scale(batch["x"].double())
+        return loss.generator(fake.sum(1), None), {}
 
     def posterior(self, x):
         return x, x / 10
@@ -104,7 +118,8 @@ def figures(case):
     else:
         draw, data, extractor = normal, Ring(std=0.3), Planted()
     spec = Spec("vector", (2,), classes=("a", "b")) if draw is normal else data.spec
-    metric = build(PRESETS[name], spec=spec, data=data, n=SHOWN["generated"], extractor=extractor)
+    loss = None if name == "critic_divergence" else KL()  # both of its figures, of a critic of any loss
+    metric = build(PRESETS[name], spec=spec, data=data, n=SHOWN["generated"], extractor=extractor, loss=loss)
     for source in metric.reads:
         x = draw(SHOWN[source])
         share = ranks.share(len(x), CHUNK)

@@ -90,6 +90,7 @@ def run(words: list[str]) -> Outcome:
 def outcomes(tmp_path_factory):
     """All commands that are genlab's, in the order of the page; ``mine/`` holds the examples as printed."""
     folder = tmp_path_factory.mktemp("readme")
+    (folder / "photographs").mkdir()
     for name, content in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
@@ -164,6 +165,11 @@ def test_every_data_set_is_in_the_table():
     assert rows("Data") == [[f"`{name}`", entry("data", name)["title"]] for name in groups()["data"]]
 
 
+def test_every_experiment_is_in_the_table():
+    table = [row for row in rows("Experiments") if len(row) == 2]
+    assert table == [[f"`{name}`", entry("experiment", name)["title"]] for name in groups()["experiment"]]
+
+
 @pytest.mark.parametrize("row", rows("Measured"), ids=lambda row: " ".join(row[:2]))
 def test_measured_figures_are_those_of_the_recipes(row):
     words = row[0].strip("`").split()
@@ -175,12 +181,13 @@ def test_measured_figures_are_those_of_the_recipes(row):
 
 
 @pytest.mark.parametrize("name", groups()["recipe"])
-def test_every_recipe_composes(name):
+def test_every_recipe_composes(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "imagenet").mkdir()
     model, _, data = name.partition("/")
     assert data in (*groups()["data"], POINTS)
     data = "pinwheel" if data == POINTS else data
-    own = ["data.path=pictures", "data.size=32"] if data == "folder" else []
-    assert validate.check([f"model={model}", f"data={data}", *own]).config["choices"]["recipe"] == name
+    assert validate.check([f"model={model}", f"data={data}"]).config["choices"]["recipe"] == name
 
 
 def test_the_layout_shown_is_the_layout():

@@ -14,6 +14,7 @@ from genlab.losses.non_saturating import NonSaturating
 from genlab.models.gan import dcgan, improved, mlp
 from genlab.models.gan.ssl import SemiSupervisedGAN
 from genlab.spec import Spec, to_signed
+from genlab.training.average import Average
 
 DIGITS = Spec("image", (1, 8, 8), 17, classes=tuple("0123456789"))
 
@@ -105,6 +106,43 @@ def test_without_the_unsupervised_part_only_labels_teach():
     model, made = game(unsupervised=0.0).eval(), batch()
     value, parts = model.turn("critic", made, NonSaturating(), None)
     assert value.item() == pytest.approx(parts["classes"].item())
+
+
+def error(seed, unsupervised, steps=600):
+    """Share of the test digits that are classified wrongly after learning from two labels of each class."""
+    data = Digits(labelled=20, labelled_seed=seed)
+    train, test = data.split("train"), data.split("test")
+    known = (train.y >= 0).nonzero()[:, 0]
+    torch.manual_seed(seed)
+    random = torch.Generator().manual_seed(seed)
+    nets = (
+        partial(improved.Generator, width=100),
+        partial(improved.Discriminator, widths=(100, 100, 100), noise=0.5, input_noise=0.5),
+    )
+    model = SemiSupervisedGAN(data.spec, *nets, 20, unsupervised=unsupervised)
+    players = {
+        name: torch.optim.Adam([p for m in ms for p in m.parameters()], lr=5e-3, betas=(0.5, 0.999), fused=True)
+        for name, ms in model.players().items()
+    }
+    average = Average(dict(model.named_parameters()), 0.995)
+    for step in range(1, steps + 1):
+        rows, labelled = (torch.randint(n, (100,), generator=random) for n in (len(train.x), len(known)))
+        made = {"x": train.x[rows], "y": train.y[rows]}
+        made |= {"x_labelled": train.x[known[labelled]], "y_labelled": train.y[known[labelled]]}
+        for name in players if unsupervised else ["critic"]:  # a generator that nobody listens to is left as it is
+            players[name].zero_grad()
+            model.turn(name, made, NonSaturating(), None)[0].backward()
+            players[name].step()
+        average.update(step)
+    model.eval()
+    with torch.no_grad(), average.applied():
+        return (model.classify(test.x).argmax(1) != test.y).float().mean().item()
+
+
+def test_examples_without_labels_teach_what_few_labels_do_not():
+    """Digits, 20 labels: 10.0 % of the test images are wrong, 15.3 % of the baseline's. (Draw 0 of the labels, which
+    there is no time for here: 12.8 % and 16.4 %.)"""
+    assert error(1, 1.0) < 0.8 * error(1, 0.0) < 0.16
 
 
 def test_noise_is_of_training_alone():

@@ -66,7 +66,7 @@ def test_a_killed_run_goes_on_to_the_weights_and_the_log_of_an_undisturbed_one(m
     assert equal(weights(undisturbed), weights(killed))
     logs = [list(csv.DictReader((run.path / "metrics.csv").open())) for run in (undisturbed, killed)]
     for row in (row for log in logs for row in log):
-        del row["steps_per_second"]  # the clock's, all else is the run's
+        del row["steps_per_second"], row["seconds"]  # the clock's, all else is the run's
     assert logs[0] == logs[1]
     assert Run(killed.path).info["status"] == "done"
 
@@ -273,6 +273,22 @@ def test_what_can_be_done_without_a_damaged_last_checkpoint_is_told(tmp_path, mo
     last.unlink()
     assert cli.main(["train", "run=run"]) == 0
     assert checkpoint.read(last)["genlab"]["step"] == 4
+
+
+@pytest.mark.parametrize(
+    "schedule, expected",
+    [
+        ("constant", [1, 1, 1, 1]),
+        ("linear", [1, 0.75, 0.5, 0.25]),
+        ("late", [1, 1, 1, 0.5]),
+        ("cosine", [1, 0.8536, 0.5, 0.1464]),
+    ],
+)
+def test_learning_rates_fall_as_their_schedule_says(tmp_path, schedule, expected):
+    run = make(tmp_path / "run", *GAN, f"trainer.schedule={schedule}", "trainer.max_steps=100")
+    module = train.assemble(run).module
+    assert [module.rate_factor(step) for step in (0, 25, 50, 75)] == pytest.approx(expected, abs=1e-4)
+    assert module.rate_factor(100) == (1 if schedule == "constant" else pytest.approx(0, abs=1e-9))
 
 
 def test_two_ranks_train_to_the_weights_of_one(tmp_path):

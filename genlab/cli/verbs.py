@@ -39,7 +39,7 @@ genlab sample ckpt=FILE                          a checkpoint alone will do
 
   ckpt=best|last|STEP|FILE            of a run: best unless you say otherwise; a step that trainer.keep_every kept
   task=grid|interpolate|traverse|arithmetic|inpaint|reconstruct|neighbours|duplicates|latents|manifold|posterior|
-       density|warp|critic             what the model can do; path=spherical|linear and ends=samples|test are of
+       density|warp|critic|slopes      what the model can do; path=spherical|linear and ends=samples|test are of
                      interpolate, terms=8-3+5 of arithmetic, mask=centre|half|random|FILE of inpaint
   y=3                class of the samples, where the model is conditional (model=realnvp model.conditional=true)
   level=1            from which a hierarchical model reconstructs (model=hali); all levels unless you say otherwise

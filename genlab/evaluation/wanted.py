@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from genlab.metrics.base import Figure
+from genlab.presets import file_of, read
 from genlab.validation.choices import metrics
 from genlab.validation.requests import listed
+from genlab.validation.signatures import signature
 
 Part = tuple[str, str]
 """A metric, and a figure of it, with or without its extractor's name; both empty: whatever there is."""
@@ -18,14 +20,25 @@ def literal(options: Mapping[str, Any]) -> bool:
     return all(metrics(options.get("config_dir") or ()).values())
 
 
+def everything(folders: Sequence[str] = ()) -> list[Part]:
+    """The figures of all metrics."""
+    return [(name, figure) for name, figures in metrics(folders).items() for figure in figures]
+
+
+def on_request(metric: str, options: Mapping[str, Any]) -> bool:
+    """Whether a metric is computed only where it is named."""
+    node = read(file_of("metric", metric, options.get("config_dir") or ()))
+    known = signature(str(node.get("_target_", "")))
+    return bool(known and known.constants.get("on_request"))
+
+
 def wanted(options: Mapping[str, Any]) -> list[Part]:
     """What ``metrics`` asks for, in that order, as ``genlab.metrics.choose`` understands it."""
-    asked, known = options.get("metrics"), metrics(options.get("config_dir") or ())
+    asked, whole = options.get("metrics"), everything(options.get("config_dir") or ())
     if not literal(options):
         return [("", "")]
-    whole = [(name, figure) for name, figures in known.items() for figure in figures]
     if asked in (None, "auto"):
-        return whole
+        return [part for part in whole if not on_request(part[0], options)]
     found: list[Part] = []
     for word in listed(asked):
         named = [part for part in whole if word in part]

@@ -58,6 +58,9 @@ class ModelMetric(Protocol):
     varied: ClassVar[tuple[str, ...]]
     """Those of which there is none where all samples are equal, for it would say nothing; may be left out."""
 
+    on_request: ClassVar[bool]
+    """Whether it is computed only where ``metrics=`` names it. May be missing: False."""
+
     reads: tuple[str, ...]
     """What it is shown: ``generated`` examples, and splits of the data: train, val, test."""
 

@@ -127,7 +127,7 @@ def presets(group: str, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]
 def _wanted(asked: Any, nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Names of metrics, from ``auto``, names of metrics, or names of figures with or without an extractor's."""
     if asked in (None, "auto"):
-        return list(nodes)
+        return [name for name, node in nodes.items() if not getattr(locate(node["_target_"]), "on_request", False)]
     known: dict[str, list[str]] = {name: [name] for name in nodes}
     for name, node in nodes.items():
         for figure in getattr(locate(node["_target_"]), "figures", ()):

@@ -64,7 +64,11 @@ class Beside(Callback):
 
 
 class Log(Part):
-    """Means of the losses' parts, every ``log_every`` steps, into metrics.csv and the loggers."""
+    """Means of the losses' parts, every ``log_every`` steps, into metrics.csv and the loggers.
+
+    ``seconds`` is the clock's time since the first step, pictures and checkpoints included; a run that goes on counts
+    from what its last row has, so that neither a pause nor steps that are trained again are in it.
+    """
 
     def __init__(self, run: Run):
         self.run = run
@@ -72,12 +76,15 @@ class Log(Part):
 
     def start(self, trainer: Trainer, module: Module) -> None:
         self.journal = Journal(self.run.path / "metrics.csv", module.global_step) if trainer.is_global_zero else None
+        rows = self.journal.rows if self.journal is not None else []
         self._mark = (time.monotonic(), module.global_step)
+        self._start = time.monotonic() - max((float(row.get("seconds") or 0) for row in rows), default=0.0)
 
     def after(self, trainer: Trainer, module: Module, step: int) -> None:
         if step % module.settings.log_every == 0 or step == module.steps:
             values = module.meter.flush()
             now, (then, before) = time.monotonic(), self._mark
+            values["seconds"] = now - self._start
             values["steps_per_second"] = (step - before) / max(now - then, 1e-9)
             values["learning_rate"] = next(iter(module._players.values())).optimizer.param_groups[0]["lr"]
             self._mark = (now, step)

@@ -186,8 +186,13 @@ class Module(LightningModule):
         settings = self.settings
         rise = min(1.0, (step + 1) / settings.warmup) if settings.warmup else 1.0
         done = min(1.0, max(0.0, (step - settings.warmup) / max(1, self.steps - settings.warmup)))
-        fall = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[settings.schedule]
-        return rise * fall
+        falls = {
+            "constant": 1.0,
+            "linear": 1 - done,
+            "late": min(1.0, 2 - 2 * done),
+            "cosine": (1 + math.cos(math.pi * done)) / 2,
+        }
+        return rise * falls[settings.schedule]
 
     def split_batch(self, batch: Mapping[str, Tensor], parts: int) -> list[dict[str, Tensor]]:
         """The batch in equal consecutive parts."""

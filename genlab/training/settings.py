@@ -20,7 +20,8 @@ class Settings:
         batch_size: examples an update, over all ranks together.
         gradient_clip_val: largest norm of a player's gradient, None for no clipping.
         accumulate_grad_batches: an update's examples are taken in so many parts, for the memory's sake.
-        schedule: of the learning rate after ``warmup``: constant, or linear or cosine to zero at the last step.
+        schedule: of the learning rate after ``warmup``: constant, or linear or cosine to zero at the last step,
+            or late: constant for the first half, then linear.
         warmup: steps in which the learning rate rises linearly from zero.
         ema: decay of the weight average that samples and is evaluated, None for none.
         precision: 32, bf16-mixed or 16-mixed.
@@ -41,7 +42,7 @@ class Settings:
     batch_size: int = 128
     gradient_clip_val: float | None = None
     accumulate_grad_batches: int = 1
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    schedule: Literal["constant", "linear", "late", "cosine"] = "constant"
     warmup: int = 0
     ema: float | None = 0.999
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"

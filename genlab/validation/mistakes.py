@@ -38,7 +38,7 @@ class Problems:
             raise ConfigErrors(list(self.found.values()))
 
 
-BARE = {"seed": "int", "compile": "bool", "plugins": "list[str]", "init_from": "str | None"}
+BARE = {"seed": "int", "compile": "bool", "plugins": "list[str]", "init_from": "str | None", "skip_refused": "bool"}
 """Types of the keys that belong to no group."""
 
 

@@ -32,8 +32,10 @@ class Codes(NamedTuple):
 class InfoGAN(nn.Module):
     """x = G(z, c): codes c, one categorical and some continuous ones, that a net Q must be able to infer from x.
 
-    critic:     L_critic    - weight E[log Q(c | G(z, c))]
-    generator:  L_generator - weight E[log Q(c | G(z, c))]
+    critic:     L_critic    - weight E[log Q(k | G(z, c)) + continuous_weight log Q(u | G(z, c))]
+    generator:  L_generator - weight E[log Q(k | G(z, c)) + continuous_weight log Q(u | G(z, c))]
+
+    for c = (k, u), the category and the continuous ones.
 
     E[log Q(c | x)] + H(c) is a lower bound on the mutual information I(c; x). Q gives a categorical distribution, and
     for continuous codes the mean of a Gaussian of standard deviation 1, its constant left out. Protocols: Samples,
@@ -51,6 +53,7 @@ class InfoGAN(nn.Module):
         categories: of the categorical code.
         continuous: number C of continuous codes, uniform on [-1, 1].
         weight: lambda.
+        continuous_weight: of the continuous codes beside the categorical one; 1 in the released code.
         width: units of the layer that Q has above the features.
         net: the word from which a preset names the nets.
         pack: number of examples that the critic rates as one.
@@ -69,12 +72,13 @@ class InfoGAN(nn.Module):
         categories: int = 10,
         continuous: int = 2,
         weight: float = 1.0,
+        continuous_weight: float = 1.0,
         width: int = 128,
         net: str = "",
         pack: int = 1,
     ):
         super().__init__()
-        self.spec, self.net, self.weight = spec, net, weight
+        self.spec, self.net, self.weight, self.continuous_weight = spec, net, weight, continuous_weight
         self.noise, self.categories, self.continuous = noise, categories, continuous
         self.latent = noise + categories + continuous
         self.generator = generator(spec, self.latent)
@@ -105,7 +109,7 @@ class InfoGAN(nn.Module):
             value, parts = self.critic.turn(real, fake, loss, penalty)
         uncertainty, missed = self.missing(fake, codes)
         parts["information"] = math.log(self.categories) - uncertainty.detach()
-        return value + self.weight * (uncertainty + missed), parts
+        return value + self.weight * (uncertainty + self.continuous_weight * missed), parts
 
     def missing(self, x: Tensor, codes: Codes) -> tuple[Tensor, Tensor]:
         """-E[log Q] of the categorical code and, up to a constant, of the continuous ones."""
