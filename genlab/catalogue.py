@@ -124,7 +124,7 @@ def describe(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, 
         about["target"] = node.get("_target_")
         if group == "extractor" and (bundled := weights(str(about["target"]))):
             about["weights"] = bundled
-        before = "" if group == "metric" else f"{group}."  # those of a metric are of its file, not of a command line
+        before = f"metric.{option}." if group == "metric" else f"{group}."
         about["options"] = {f"{before}{name}": value for name, value in options(settled(node, content)).items()}
         if group == "model" and isinstance(content.get("training"), Mapping):
             about["options"] |= {f"training.{name}": value for name, value in options(content["training"]).items()}
@@ -299,7 +299,7 @@ def card_text(about: Mapping[str, Any]) -> str:
     if about.get("weights"):
         lines += ["", "weights", *(f"  {key}: {value}" for key, value in about["weights"].items())]
     if about.get("options"):
-        of_file = "options, in its file; ${...} is an option of genlab eval"
+        of_file = "options of genlab eval; ${...} is another of its options"
         lines += ["", of_file if "figures" in about else "options"]
         for name, option in about["options"].items():
             value = option["value"]

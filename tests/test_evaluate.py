@@ -138,6 +138,41 @@ def test_any_figures_in_any_order_are_answered_from_what_is_done(tmp_path, capsy
     assert any(": no nats, bpd," in line for line in again["bpd,mmd2"][1])
 
 
+def test_arguments_of_metrics_are_given_on_the_command_line_and_stand_in_the_protocol(tmp_path, capsys):
+    run = make_run(tmp_path / "run", GAN)
+    words = [f"run={run.path}", "n=70", "metrics=fid,kid", "real=none"]
+    (usual,), _ = evaluated(capsys, *words)
+    (given,), _ = evaluated(capsys, *words, "metric.frechet.split=train", "metric.kernel_distance.size=20")
+    (train,), _ = evaluated(capsys, *words, "split=train")
+    usual, given, train = (row["metrics"] for row in (usual, given, train))
+    assert given["fid_digits"] == train["fid_digits"] and usual["fid_digits"]["protocol"]["split"] == "test"
+    assert given["kid_digits"]["protocol"]["size"] == 20 and given["kid_digits"]["protocol"]["split"] == "test"
+    assert len({found["kid_digits"]["value"] for found in (usual, given, train)}) == 3
+    (again,), lines = evaluated(capsys, *words)
+    assert again["metrics"] == usual and any("measured before" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "word, said",
+    [
+        ("metric.frechet.splt=train", "FrechetDistance takes no 'splt'; did you mean 'split'?"),
+        ("metric.frechett.split=val", "no such metric; did you mean 'frechet'?"),
+        ("metric.frechet.split=tran", "no such split; there are train, val, test; did you mean 'train'?"),
+        ("metric.kernel_distance.size=abc", "must be a whole number"),
+        ("metric.frechet.n=3", "it comes from genlab itself"),
+        ("metric.frechet._target_=os.system", "write metric.frechet.KEY=value"),
+        ("metric.frechet=3", "write metric.frechet.KEY=value"),
+        ("metric=frechet", "did you mean 'metrics=frechet'?"),
+    ],
+)
+def test_wrong_arguments_of_metrics_are_told_at_once(tmp_path, capsys, monkeypatch, word, said):
+    run = planted(tmp_path / "a", [])
+    monkeypatch.setattr(evaluate, "main", None)
+    assert cli.main(["eval", f"run={run.path}", word]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
 def test_figures_that_were_asked_for_one_by_one_answer_for_all_of_them(tmp_path, capsys, monkeypatch):
     run = make_run(tmp_path / "run", GAN)
     words = [f"run={run.path}", "n=70", "real=none"]

@@ -11,7 +11,7 @@ from genlab.cli.launch import admit
 from genlab.errors import ConfigError, nearest
 from genlab.presets import groups
 from genlab.validation.mistakes import Problems, check_node, has
-from genlab.validation.requests import listed, wrong
+from genlab.validation.requests import listed, wrong, wrong_arguments
 from genlab.validation.words import no_option
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
@@ -55,7 +55,9 @@ def mistakes(
         if not alike(base[key], value):
             near = str(int(value)) if isinstance(value, float) and value.is_integer() else ""
             yield ConfigError(key, value, f"must be {KINDS[type(base[key])]}", near)
-        if isinstance(value, dict):
+        if key == "metric":
+            yield from wrong_arguments(value, folders)
+        elif isinstance(value, dict):
             yield from check_node(key, value) if "_target_" in value else [chosen_first(key, value)]
     yield from wrong(verb, composed, folders)
 
@@ -75,6 +77,9 @@ def sorted_out(
             places.append(word)
         elif not value and bare in base:
             problems.add(ConfigError(key, "", "no value; null is one", "", "command line"))
+        elif bare == "metric" and bare in base:
+            near = f"metrics={value}"
+            problems.add(ConfigError(bare, value, "write metric.NAME.key=value, or ask for it", near, "command line"))
         elif bare in known and bare in base:
             if value in (*known[bare], "null", "") or value[:1] in "'\"[{$":
                 given.append(word)

@@ -157,7 +157,7 @@ def figures_of(
     """The figures of one metric, under their full names and with all that must be known to compare them."""
     extractor, figures = getattr(metric, "extractor", None), {}
     for key, figure in metric.compute().items():
-        protocol = subject.protocol | dict(figure.protocol)
+        protocol = subject.protocol | getattr(metric, "given", {}) | dict(figure.protocol)
         if extractor is not None:
             key = f"{key}_{extractor.name}"
             protocol["extractor"] = f"{extractor.name}:{extractor.hash}"

@@ -70,6 +70,7 @@ def choose(
                 left_out[title] = "; ".join(dict.fromkeys(refusals))
         for extractor in found:
             metric = build(nodes[name], spec=spec, data=data, n=n, extractor=extractor, loss=loss)
+            metric.given = given("metric", name, options)  # for the protocol
             refusal = metric.refuses(spec)
             if refusal:
                 left_out[title] = refusal
@@ -120,8 +121,13 @@ def presets(group: str, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]
                 raise ConfigError(f"{group}/{path.stem}", path, " ".join(str(error).split())) from None
             if not isinstance(node, dict) or "_target_" not in node:
                 raise ConfigError(f"{group}/{path.stem}", path, "a preset is a mapping with a _target_")
-            nodes[path.stem] = {str(key): value for key, value in node.items()}
+            nodes[path.stem] = {str(key): value for key, value in node.items()} | given(group, path.stem, options)
     return nodes
+
+
+def given(group: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a metric from the command line, ``metric.frechet.split=train``."""
+    return dict((options.get("metric") or {}).get(name) or {}) if group == "metric" else {}
 
 
 def _wanted(asked: Any, nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:

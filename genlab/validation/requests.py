@@ -18,6 +18,7 @@ from genlab.presets import file_of, groups, read
 from genlab.run import Run, stem
 from genlab.tables import FORMATS
 from genlab.validation.choices import SPLITS, metrics, tasks
+from genlab.validation.mistakes import check_node
 from genlab.validation.signatures import signature
 
 Options = Mapping[str, Any]
@@ -26,6 +27,7 @@ LEAST = {"n": 1, "k": 1, "batch": 1, "devices": 1, "seed": 0}
 PATHS, ENDS = ("spherical", "linear"), ("samples", "test")
 DEVICES = ("auto", "cpu", "gpu", "cuda")
 MOST = 10_000_000  # seeds
+SUPPLIED = ("spec", "data", "n", "extractor", "loss")  # arguments of metrics that evaluation has
 FEW = 6  # words that are listed although it is clear which one is meant
 CHECKPOINTS = {"sample": ("best", "last"), "eval": ("best", "last", "all")}
 
@@ -101,6 +103,27 @@ def wrong_metrics(options: Options, folders: Sequence[str]) -> Iterator[ConfigEr
             near = nearest(word, names)
             reason = "no such metric" if near else f"no such metric; there are {', '.join(known)}"
             yield ConfigError("metrics", word, reason, near, "genlab list metrics")
+
+
+def wrong_arguments(given: Any, folders: Sequence[str]) -> Iterator[ConfigError]:
+    """Arguments of metrics, ``metric.frechet.split=train``, that these do not take."""
+    known = metrics(folders)
+    for name, arguments in (given or {}).items():
+        key = f"metric.{name}"
+        if name not in known:
+            yield ConfigError(key, "...", "no such metric", nearest(name, known), "genlab list metrics")
+        elif not isinstance(arguments, Mapping) or "_target_" in arguments:
+            yield ConfigError(key, arguments, f"write {key}.KEY=value; genlab list metric={name} has the keys")
+        else:
+            supplied = [argument for argument in arguments if argument in SUPPLIED]
+            for argument in supplied:
+                yield ConfigError(f"{key}.{argument}", arguments[argument], "it comes from genlab itself")
+            node = {argument: value for argument, value in arguments.items() if argument not in supplied}
+            yield from check_node(key, node | {"_target_": read(file_of("metric", name, folders)).get("_target_")})
+            split = node.get("split")
+            if split is not None and split not in SPLITS:
+                reason = f"no such split; there are {', '.join(SPLITS)}"
+                yield ConfigError(f"{key}.split", split, reason, nearest(str(split), SPLITS))
 
 
 def measured(folders: Sequence[str] = (), extractor: str = "") -> list[str]:
