@@ -300,7 +300,8 @@ def draw(
 ) -> None:
     """A line through figures, with bars of their errors and, where one is a bound, a triangle."""
     values, errors = [figure.value for figure in figures], [figure.stderr or 0.0 for figure in figures]
-    line = {"color": colour, "linestyle": style, "linewidth": 1.2, "elinewidth": 0.8, "capsize": 2}
+    line: dict[str, Any] = {"color": colour, "linestyle": style, "linewidth": 1.2, "elinewidth": 0.8, "capsize": 2}
+    line |= {"marker": "o", "markersize": 3} if style == "none" else {}  # for the legend
     axes.errorbar(places, values, errors, label=label or None, **line)
     for place, figure in zip(places, figures, strict=True):
         axes.plot([place], [figure.value], color=colour, marker=MARKERS.get(figure.mark, "o"), markersize=4)
