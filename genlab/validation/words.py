@@ -102,7 +102,8 @@ def meant(word: str, known: Mapping[str, Sequence[str]]) -> str:
     if (Path(word) / "config.yaml").is_file():
         return f"run={word}"
     key, colon, value = word.partition(":")
-    ours = {group: options for group, options in known.items() if "/" not in group and group not in ("recipe", "hydra")}
+    named = sorted(known, key=lambda group: group not in NEEDED)  # a model before an experiment's method of that name
+    ours = {group: known[group] for group in named if "/" not in group and group not in ("recipe", "hydra")}
     if colon and (group := nearest(key, ours)):
         return f"{group}={value}"
     for group, options in ours.items():
