@@ -250,7 +250,8 @@ def finish(run: Run, training: Training) -> int:
         training.picture(model, run.samples / "final.png")
     run.note(status="done", step=step, best=validated.best, best_step=validated.best_step, error=None)
     say(f"done, {step} steps: {shown(run)}/samples/final.png")
-    say(f"genlab sample run={shown(run)}    genlab eval run={shown(run)}")
+    plugins = f" plugins=[{','.join(map(str, run.config['plugins']))}]" if run.config.get("plugins") else ""
+    say(f"genlab sample run={shown(run)}{plugins}    genlab eval run={shown(run)}{plugins}")
     return 0
 
 

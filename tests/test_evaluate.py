@@ -38,6 +38,7 @@ from genlab.metrics.base import Figure
 from genlab.presets import conf_folder
 from genlab.run import Run
 from genlab.spec import Spec
+from genlab.tasks.base import examples_of
 
 
 def compose(*words):
@@ -301,6 +302,15 @@ def test_real_examples_are_the_control(tmp_path, capsys):
     assert train["fid_digits"]["protocol"]["examples"] == "train"
     evaluate.main(config.compose("eval", [f"run={run.path}", "n=70", "k=2"]).config)
     assert "real train" in capsys.readouterr().out
+
+
+def test_training_examples_that_are_drawn_afresh_are_drawn_once_for_evaluation(tmp_path, capsys):
+    run = make_run(tmp_path / "run", data=DIGITS | {"binarize": "dynamic"})
+    _, (_, train, test) = measured(capsys, f"run={run.path}", "metrics=fid", "real='train,test'")
+    assert train["metrics"]["fid_digits"]["value"] < 50 and test["metrics"]["fid_digits"]["value"] < 1e-3
+    loaded = checkpoint.load(run.checkpoint("last"))
+    for split in ("train", "val", "test"):
+        assert set(examples_of(loaded, split).x.unique().tolist()) <= {0, 1}
 
 
 def test_samples_from_elsewhere_are_scored(tmp_path, capsys):

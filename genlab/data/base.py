@@ -78,6 +78,14 @@ def data_root(root: str | None = None) -> Path:
     return Path(root or os.environ.get("GENLAB_DATA") or "~/.cache/genlab").expanduser()
 
 
+def at_rest(node: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a data set as evaluation sees it: what training draws afresh in every step is drawn once.
+
+    So training examples under ``data.binarize=dynamic`` look like the others, which are the same either way.
+    """
+    return {**node, "binarize": "static"} if node.get("binarize") == "dynamic" else dict(node)
+
+
 @dataclass(kw_only=True)
 class Images:
     """An image set; subclasses say how it is read, this class does the rest.

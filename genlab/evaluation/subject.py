@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from genlab import ranks
 from genlab.build import build
 from genlab.checkpoint import Loaded
-from genlab.data.base import Data, Examples
+from genlab.data.base import Data, Examples, at_rest
 from genlab.data.folder import Folder
 from genlab.data.pixels import eight_bits
 from genlab.data.store import UNREADABLE, UnreadableError, why
@@ -241,7 +241,7 @@ def _like(spec: Spec) -> str:
 def data_of(config: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Any, str]:
     """The data set to measure by, the run's own unless another is given, and its name."""
     other = options.get("data")
-    data: Any = build(other or config["data"])
+    data: Any = build(at_rest(other or config["data"]))
     name = str(getattr(data, "name", type(data).__name__.lower()))
     if not other:
         name = str((config.get("choices") or {}).get("data") or name)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from genlab import ranks
 from genlab.build import build
 from genlab.checkpoint import Loaded
-from genlab.data.base import Examples
+from genlab.data.base import Examples, at_rest
 from genlab.errors import ConfigError, nearest
 from genlab.images import UNTITLED, Titles
 from genlab.models.base import Samples
@@ -107,7 +107,7 @@ def chosen_labels(loaded: Loaded, options: Mapping[str, Any], count: int) -> Ten
 
 def examples_of(loaded: Loaded, split: str = "test") -> Examples:
     """A split of the data that the model was trained on."""
-    data: Any = build(loaded.config["data"])
+    data: Any = build(at_rest(loaded.config["data"]))
     data.prepare()
     return data.split(split)
 
