@@ -540,7 +540,7 @@ def test_of_few_samples_there_are_the_figures_that_are_defined(tmp_path, capsys,
     printed = capsys.readouterr()
     (row,) = json.loads(printed.out)
     lacking = {"support"} | ({"recall_3"} if n < 6 else set())
-    lacking |= {"fid", "kid", "mmd2", "is", "mode_score"} if n == 1 else set()
+    lacking |= {"fid", "kid", "mmd2"} if n == 1 else set()
     for figure in ("fid", "kid", "mmd2", "support", "recall_3", "is", "mode_score", "memorised"):
         assert (f"{figure}_digits" in row["metrics"]) == (figure not in lacking)
     assert all(math.isfinite(figure["value"]) for figure in row["metrics"].values())
@@ -567,10 +567,11 @@ def test_samples_that_are_all_one_are_told_and_lack_what_would_say_nothing(tmp_p
     printed = capsys.readouterr()
     (row,) = json.loads(printed.out)
     assert "one.npz: all 150 samples are equal\n" in printed.err and len(row["metrics"]) > 10
-    assert not {"is_digits", "mode_score_digits", "support_digits", "precision_3_digits"} & set(row["metrics"])
+    assert row["metrics"]["is_digits"]["value"] == pytest.approx(1) and row["metrics"]["support_digits"]["value"] == 1
+    assert not {"precision_3_digits", "precision_5_digits"} & set(row["metrics"])
     assert row["metrics"]["recall_3_digits"]["value"] == 0 and row["metrics"]["class_kl_digits"]["value"] > 1
     (why,) = [line for line in printed.err.splitlines() if "of which it says nothing" in line]
-    assert {"is_digits", "support_digits", "precision_5_digits"} <= set(re.split(r"[:, ]+", why))
+    assert {"precision_3_digits", "precision_5_digits"} <= set(re.split(r"[:, ]+", why))
     assert all(math.isfinite(figure["value"]) for figure in row["metrics"].values())
 
 

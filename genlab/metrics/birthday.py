@@ -68,7 +68,6 @@ class Birthday(Metric):
 
     needs: ClassVar[tuple[type, ...]] = (Samples,)
     figures: ClassVar[tuple[str, ...]] = ("support", "duplicates")
-    varied: ClassVar[tuple[str, ...]] = ("support",)
     higher_is_better = True
     full_state_update = False
     generated: list[Tensor]

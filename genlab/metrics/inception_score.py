@@ -31,7 +31,6 @@ class InceptionScore(Metric):
 
     needs: ClassVar[tuple[type, ...]] = (Samples,)
     figures: ClassVar[tuple[str, ...]] = ("is",)
-    varied: ClassVar[tuple[str, ...]] = ("is",)
     higher_is_better = True
     full_state_update = False
     count: Tensor

@@ -47,7 +47,6 @@ class ModeScore(Metric):
 
     needs: ClassVar[tuple[type, ...]] = (Samples,)
     figures: ClassVar[tuple[str, ...]] = ("mode_score", "mode_score_train", "class_kl")
-    varied: ClassVar[tuple[str, ...]] = ("mode_score",)
     higher_is_better = True
     full_state_update = False
     count: Tensor
