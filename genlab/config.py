@@ -28,6 +28,9 @@ from genlab.validation.choices import recipe, referring
 
 VERSION_BASE = "1.3"
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+SEARCHED = "GENLAB_SEARCHED"
+"""The variable that holds the folders of the user's own that configs are composed from just now. Hydra does not tell of
+them while it composes, and launchers compose again in processes of their own."""
 SEARCH_PATH = "hydra.searchpath in command-line"  # Hydra's name for where a folder of the user's comes from
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
@@ -36,9 +39,6 @@ unfinished: list[str] = []
 
 busy: dict[Path, str] = {}
 """Jobs of a sweep in this process that were left alone, since another process trains them, and what it said."""
-
-searched: list[str] = []
-"""Folders of the user's own that configs are composed from just now."""
 
 made: list[Path | GenlabError] = []
 """What ``task`` made in this process for a single run: its folder, or why there is none."""
@@ -73,7 +73,11 @@ def compose(name: str, overrides: Sequence[str], folders: Sequence[str] = ()) ->
     Raises:
         HydraException, OmegaConfBaseException: as Hydra and OmegaConf say it; ``plainly`` shortens that.
     """
-    with _session(folders), hydra.initialize_config_dir(str(conf_folder()), version_base=VERSION_BASE):
+    with (
+        _session(),
+        searching([*overrides, *search_path(overrides, folders)]),
+        hydra.initialize_config_dir(str(conf_folder()), version_base=VERSION_BASE),
+    ):
         config = hydra.compose(name, overrides=[*overrides, *search_path(overrides, folders)], return_hydra_config=True)
         HydraConfig.instance().set_config(config)
         choices = {key: value for key, value in config.hydra.runtime.choices.items() if not key.startswith("hydra/")}
@@ -137,7 +141,7 @@ def train(overrides: Sequence[str], flags: Sequence[str]) -> Path | None:
     sys.argv = [before[0], *flags, *overrides]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving
     try:
-        with contextlib.redirect_stderr(Unannounced(sys.stderr)):  # type: ignore[type-var]
+        with searching(overrides), contextlib.redirect_stderr(Unannounced(sys.stderr)):  # type: ignore[type-var]
             hydra.main(config_path=str(conf_folder()), config_name="train", version_base=VERSION_BASE)(task)()
     except COMPOSE_ERRORS as error:
         raise plainly(error) from error
@@ -279,18 +283,36 @@ def folder_name(text: str) -> str:
 
 
 @contextlib.contextmanager
-def _session(folders: Sequence[str] = ()) -> Iterator[None]:
-    """Leave no trace of a composition in Hydra's global state, nor in ours."""
-    GlobalHydra.instance().clear()
-    state, before = HydraConfig.instance().cfg, [*searched]
-    searched[:] = folders
+def searching(overrides: Sequence[str]) -> Iterator[None]:
+    """Within the block recipes are found in the folders of ``hydra.searchpath`` too."""
+    before = os.environ.get(SEARCHED)
+    given = [override for override in overrides if override.lstrip("+").startswith("hydra.searchpath=")]
+    found = re.findall(r"'file://([^']+)'|file://([^'\",\]]+)", " ".join(given))
+    os.environ[SEARCHED] = os.pathsep.join(quoted or bare for quoted, bare in found)
     try:
         yield
     finally:
-        searched[:] = before
+        os.environ.pop(SEARCHED)
+        if before is not None:
+            os.environ[SEARCHED] = before
+
+
+def chosen_recipe(model: str, data: str) -> str:
+    """The recipe of a model for a data set, in genlab's folder and those that are searched."""
+    return recipe(model, data, list(filter(None, os.environ.get(SEARCHED, "").split(os.pathsep))))
+
+
+@contextlib.contextmanager
+def _session() -> Iterator[None]:
+    """Leave no trace of a composition in Hydra's global state."""
+    GlobalHydra.instance().clear()
+    state = HydraConfig.instance().cfg
+    try:
+        yield
+    finally:
         HydraConfig.instance().cfg = state
         GlobalHydra.instance().clear()
 
 
 OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
-OmegaConf.register_new_resolver("recipe", lambda model, data: recipe(model, data, searched), replace=True)
+OmegaConf.register_new_resolver("recipe", chosen_recipe, replace=True)

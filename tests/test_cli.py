@@ -529,6 +529,29 @@ def test_train_goes_from_a_command_line_to_a_trained_folder(tmp_path):
 NARROW = ["model.generator.width=8", "model.discriminator.width=8", "trainer.accelerator=cpu", "logger=none"]
 
 
+@pytest.mark.parametrize("launcher", ["", "joblib"])
+def test_recipes_of_the_users_own_are_taken_by_training_as_they_are_by_the_checks(tmp_path, launcher):
+    """Hydra composes anew what was checked, in this process or in a launcher's."""
+    mine = tmp_path / "a, b"
+    for path, text in {
+        "data/own_moons.yaml": "_target_: genlab.data.planar.Moons\n",
+        "recipe/gan/ring.yaml": "# @package _global_\nmodel: {latent: 3}\n",
+    }.items():
+        (mine / path).parent.mkdir(parents=True, exist_ok=True)
+        (mine / path).write_text(text)
+    words = ["--config-dir", str(mine), "model=gan", "logger=csv", "trainer.max_steps=1"]
+    if launcher:
+        words += ["-m", f"hydra/launcher={launcher}", "data=own_moons,ring", f"hydra.sweep.dir={tmp_path}"]
+        done = [genlab("train", *words, cwd=tmp_path)]
+    else:
+        folders = {data: f"hydra.run.dir={tmp_path / data}" for data in ("own_moons", "ring")}
+        done = [genlab("train", *words, f"data={data}", folder, cwd=tmp_path) for data, folder in folders.items()]
+    assert all(one.returncode == 0 for one in done), done[0].stderr
+    configs = [run.config for run in Run.find([str(tmp_path)])]
+    taken = {config["choices"]["data"]: (config["choices"]["recipe"], config["model"]["latent"]) for config in configs}
+    assert taken == {"own_moons": ("gan/points", 2), "ring": ("gan/ring", 3)}
+
+
 def test_a_job_ends_with_the_sweep_that_started_it(tmp_path):
     """Even one that is killed outright: what it trained is saved, and the same sweep goes on with it."""
     words = ["-m", "model=gan", "data=moons", "seed=0", "trainer.max_steps=100000", "hydra.sweep.dir=sweep", *NARROW]
