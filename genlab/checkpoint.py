@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import struct
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,14 @@ class Loaded:
     config: dict[str, Any]
     step: int
     averaged: bool
+
+
+UNREADABLE = (
+    RuntimeError, OSError, EOFError, zipfile.BadZipFile, struct.error,
+    LookupError, ValueError, TypeError, AttributeError, AssertionError, ArithmeticError,
+)  # fmt: skip
+"""What reading a damaged file ends in. Of what is no archive at all, torch makes a pickle of its first days, and a text
+that is read as one pops empty stacks and looks up names that are none."""
 
 
 def card(config: dict[str, Any], spec: Spec, step: int) -> dict[str, Any]:
@@ -74,7 +83,7 @@ def read(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: holds more than tensors and plain containers; refused, nothing was run"
         ) from None
-    except Exception as error:  # torch reads whatever is no archive as a pickle of its first days
+    except UNREADABLE as error:
         told = getattr(error, "strerror", None) or f"no checkpoint, damaged or cut short ({type(error).__name__})"
         raise CheckpointError(f"{path}: {told}{others(path)}") from None
     if spoilt is not None:

@@ -246,7 +246,7 @@ class Montage(Callback):
         self.table = Table(**asked | dict(table or {}))
 
     def on_multirun_end(self, config: DictConfig, **keywords: Any) -> None:
-        from genlab.plots import Cell, montage
+        from genlab.montage import Cell, montage
 
         folder, plugins = Path(config.hydra.sweep.dir), list(config.get("plugins") or ())
         figures = {row.run: row.figures for row in self.table.measure(config)}

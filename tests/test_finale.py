@@ -13,7 +13,7 @@ from genlab import curves, finale
 from genlab.evaluation.results import Row
 from genlab.finale import Curve, Montage, Table, verdict
 from genlab.metrics.base import Figure
-from genlab.plots import FAILED, Cell, montage
+from genlab.montage import FAILED, Cell, montage
 from genlab.run import Run
 
 

@@ -57,9 +57,12 @@ class Meter:
         Raises:
             NotFiniteError: some part is NaN or infinite.
         """
-        self.check()
         means = {name: sum(values) / len(values) for name, values in self._brought().items()}
-        means = mean_of_ranks(means)
+        means = mean_of_ranks(means)  # before the look at this rank's: one that stopped would leave the others waiting
+        self.check()
+        for name, mean in means.items():
+            if mean - mean != 0:
+                raise NotFiniteError(f"step {max(self._steps[name])}: {name} is {mean} on another rank")
         self._parts.clear()
         self._steps.clear()
         return means

@@ -14,8 +14,8 @@ KEPT = 10_000  # training points that a checkpoint carries along
 class Generator(nn.Module):
     """G(z) = x_i + std (z_2, ..., z_(D + 1)),   i = floor(N Phi(z_1)), Phi the normal distribution function.
 
-    x_i are the first of the training points, at most 10 000. (Gulrajani et al. 2017, arXiv 1704.00028, figure 1b, where
-    the generator is "fixed to the real data plus unit-variance Gaussian noise".)
+    x_i are the first of the training points, at most 10 000. (Gulrajani et al. 2017, arXiv 1704.00028, figure 1b: real
+    data under unit noise in the place of a generator.)
 
     Args:
         spec: of the data, points.

@@ -17,9 +17,9 @@ class PostHocALI(ALI):
 
     q:  max over D of  E[log D(x, z^)] + E[log(1 - D(G(z), z))],   z^ ~ q(z | x),   with no gradient to G
 
-    (Dumoulin et al. 2017, arXiv 1606.00704, section 4.5 and figure 7: "an encoder trained on a fixed, pretrained
-    generator by ALI's objective".) Deviation: q learns while G still moves, not afterwards; at the end both have
-    settled. G and q are one player and both critics another, so that one step moves all four.
+    (Dumoulin et al. 2017, arXiv 1606.00704, section 4.5 and figure 7, one of the ways that ALI is compared with.)
+    Deviation: q learns while G still moves, not afterwards; at the end both have settled. G and q are one player and
+    both critics another, so that one step moves all four.
 
     Protocols and arguments: those of ``ALI``, without conditions, and
 
