@@ -7,11 +7,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 from genlab.errors import GenlabError
 from genlab.metrics.base import GENERATED, Figure
+from genlab.metrics.sums import Sums
 from genlab.models.base import Batch, Criticises
 from genlab.spec import Spec
 
@@ -46,7 +45,7 @@ def layer_slopes(model: Any, x: Tensor) -> Tensor:
     return torch.stack([g.reshape(len(x), -1).double().norm(dim=1) for g in flat])
 
 
-class CriticSlope(Metric):
+class CriticSlope(Sums):
     """Of a critic f with layers l = 0 ... L - 1 that have weights, h_l what layer l is given (h_0 = x):
 
     ``critic_slope`` = root mean square of |df / dx| over generated and real examples: 1 of the best Wasserstein critic.
@@ -64,21 +63,10 @@ class CriticSlope(Metric):
     figures: ClassVar[tuple[str, ...]] = ("critic_slope", "critic_growth")
     on_request: ClassVar[bool] = True
     higher_is_better = False
-    full_state_update = False
-    sums: list[Tensor]
-    width: Tensor
 
     def __init__(self, split: str = "test"):
         super().__init__()
         self.reads = (GENERATED, split)
-        # A count, then sums of squared norms by layer, one flat vector from each rank; its width shows first.
-        self.add_state("sums", [], dist_reduce_fx="cat")
-        self.add_state("width", torch.zeros((), dtype=torch.long), dist_reduce_fx="max")
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the empty vector that torchmetrics lets a rank hand over that was shown nothing."""
-        return torch.float64
 
     def refuses(self, spec: Spec) -> str:
         """Nothing."""
@@ -88,19 +76,13 @@ class CriticSlope(Metric):
         """Add the gradients at the examples of a batch."""
         assert isinstance(model, Criticises)  # by ``needs``
         slopes = layer_slopes(model, batch["x"])
-        new = torch.cat([slopes.new_full((1,), slopes.shape[1]), slopes.square().sum(1)])
-        self.width = torch.full_like(self.width, len(new))
-        self.sums = [self._total([*self.sums, new])]
-
-    def _total(self, parts: list[Tensor] | Tensor) -> Tensor:
-        """Sums over several, (width,)."""
-        return dim_zero_cat(parts).view(-1, int(self.width)).sum(0)
+        self.add(torch.cat([slopes.new_full((1,), slopes.shape[1]), slopes.square().sum(1)]))  # a count, then layers
 
     def compute(self) -> dict[str, Figure]:
         """The slope, and the growth where there are two hidden layers."""
         if not self.width:
             raise GenlabError("there is no example to see a slope at")
-        total = self._total(self.sums)
+        total = self.total()
         slopes = (total[1:] / total[0]).sqrt().tolist()
         figures = {"critic_slope": Figure(slopes[0])}
         if len(slopes) > 2 and slopes[1] > 0 and slopes[-1] > 0:

@@ -6,21 +6,20 @@ import math
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
+from torch import nn
 
 from genlab.errors import GenlabError
 from genlab.losses.minimax import Minimax
 from genlab.losses.non_saturating import NonSaturating
 from genlab.metrics.base import Figure
+from genlab.metrics.sums import Sums
 from genlab.models.base import Batch, Game
 from genlab.spec import Spec
 
 LOSSES = (Minimax, NonSaturating)
 
 
-class GeneratorGradient(Metric):
+class GeneratorGradient(Sums):
     """|grad_theta E log(1 - D(G(z)))| and |grad_theta E[-log D(G(z))]|, D = sigmoid(d), of the game's last player.
 
     As D tends to the best critic of distributions that do not overlap, the first tends to 0, and the second does not.
@@ -40,21 +39,10 @@ class GeneratorGradient(Metric):
     figures: ClassVar[tuple[str, ...]] = ("gradient_minimax", "gradient_non_saturating")
     on_request: ClassVar[bool] = True
     higher_is_better = False
-    full_state_update = False
-    sums: list[Tensor]
-    width: Tensor
 
     def __init__(self, split: str = "test", limit: int = 2048):
         super().__init__()
         self.reads, self.limit = (split,), limit
-        # A count, then the summed gradient under each loss, one flat vector from each rank; its width shows first.
-        self.add_state("sums", [], dist_reduce_fx="cat")
-        self.add_state("width", torch.zeros((), dtype=torch.long), dist_reduce_fx="max")
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the empty vector that torchmetrics lets a rank hand over that was shown nothing."""
-        return torch.float64
 
     def refuses(self, spec: Spec) -> str:
         """Nothing: a game is played with any examples."""
@@ -78,19 +66,13 @@ class GeneratorGradient(Metric):
                 found = torch.autograd.grad(value, parameters, allow_unused=True)
             filled = [torch.zeros_like(q) if g is None else g for q, g in zip(parameters, found, strict=True)]
             parts += [gradient.flatten().double() for gradient in filled]
-        new = count * torch.cat(parts)
-        self.width = torch.full_like(self.width, len(new))
-        self.sums = [self._total([*self.sums, new])]
-
-    def _total(self, parts: list[Tensor] | Tensor) -> Tensor:
-        """Sums over several, (width,)."""
-        return dim_zero_cat(parts).view(-1, int(self.width)).sum(0)
+        self.add(count * torch.cat(parts))  # a count, then the summed gradient under each loss
 
     def compute(self) -> dict[str, Figure]:
         """Both norms."""
         if not self.width:
             raise GenlabError(f"the split '{self.reads[0]}' holds no example")
-        count, *sums = self._total(self.sums).tensor_split([1, 1 + int(self.width) // 2])
+        count, *sums = self.total().tensor_split([1, 1 + int(self.width) // 2])
         norms = [float(torch.linalg.vector_norm(each) / count) for each in sums]
         if not all(map(math.isfinite, norms)):
             raise GenlabError("the generator's gradient is not finite")
