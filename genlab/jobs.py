@@ -46,6 +46,8 @@ def run_job(folder: str | Path) -> float | None:
     received: list[int] = []
 
     def pass_on(number: int, frame: Any = None) -> None:
+        if not received:  # the job says more once it has saved
+            print(f"{signal.Signals(number).name}: waiting for the job in {folder} to save", file=sys.stderr)
         received.append(number)
         if process is not None:
             with contextlib.suppress(ProcessLookupError):

@@ -60,7 +60,8 @@ def main(folder: str | Path) -> int:
             trainer.fit(module, ckpt_path=last if last.is_file() else None, weights_only=True)
         except NotFiniteError as error:
             note(run, status="failed", error=str(error))
-            raise NotFiniteError(f"{error}; training stopped; {resumable(last)}") from None
+            calmer = "a lower optimizer.lr or trainer.gradient_clip_val=1 in a new run may hold"
+            raise NotFiniteError(f"{error}; training stopped; {resumable(last)}; {calmer}") from None
         except CheckpointError as error:
             note(run, status="failed", error=str(error))
             told = f"{error}; {resumable(last)}; make room, then: genlab train run={shown(run)}"

@@ -127,6 +127,14 @@ def test_gzipped_and_unpacked_files_are_read(mnist):
     assert (len(data.split("train")), len(data.split("val")), len(data.split("test"))) == (36, 4, 20)
 
 
+def test_whole_files_that_are_not_the_makers_are_remarked_upon_once_each(mnist, capsys):
+    MNIST(root=str(mnist)).split("train")
+    MNIST(root=str(mnist)).split("val")
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[0] for line in told] == [str(mnist / "mnist" / name) for name in (IMAGES, LABELS)]
+    assert all("not the makers'" in line for line in told)
+
+
 IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
 
 
@@ -238,5 +246,5 @@ def test_images_of_cifar10_that_are_not_the_makers_are_remarked_upon(tmp_path, c
         (folder / f"data_batch_{i}").write_bytes(pickle.dumps({"data": data, "labels": [3] * 10000}, protocol=3))
     CIFAR10(root=str(tmp_path)).split("train")
     told = capsys.readouterr().err.splitlines()
-    assert len(told) == 5 and all("damaged, or changed on purpose?" in line for line in told)
+    assert len(told) == 5 and all("not the makers" in line for line in told)
     assert told[0].startswith(str(folder / "data_batch_1"))

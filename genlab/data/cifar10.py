@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import sys
 import tarfile
 import zlib
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from genlab.data.base import Images
-from genlab.data.files import Download
+from genlab.data.files import Download, remark
 from genlab.errors import DataError
 
 ARCHIVE = "cifar-10-python.tar.gz"
@@ -22,12 +21,10 @@ CRC32 = {
     "data_batch_1": 0xFFAEA958, "data_batch_2": 0x7E6D6B22, "data_batch_3": 0xE4023BC2,
     "data_batch_4": 0xBB60A96A, "data_batch_5": 0x3C4BBA27,
 }  # fmt: skip
-"""Of the makers' pixels, then labels, as bytes. Copies put there by hand are often packed anew, so that a checksum of
-the file would say nothing: it is the content that is compared."""
+"""Of the makers' pixels, then labels, as bytes."""
 
 
 AGAIN = f"unpack {ARCHIVE} (md5 c58f30108f718f92721af3b95e74349a) there again, or remove the folder to download it"
-_remarked: set[str] = set()
 
 
 class ArraysOnly(pickle.Unpickler):
@@ -106,9 +103,7 @@ class CIFAR10(Images):
             rows = slice(i * 10000, (i + 1) * 10000)
             images[rows], labels[rows] = read_batch(content, source)
             found = zlib.crc32(labels[rows].astype(np.uint8).tobytes(), zlib.crc32(images[rows].tobytes()))
-            if found != CRC32.get(names[i], found) and source not in _remarked:
-                _remarked.add(source)  # of every split once
-                print(f"{source}: its images are not the makers': damaged, or changed on purpose?", file=sys.stderr)
+            remark(source, found, CRC32.get(names[i]))
         return images, labels
 
     def _contents(self, names: tuple[str, ...]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,3 +96,14 @@ def checksum(path: Path, expected: str) -> str:
     kind = expected.split(":")[0]
     with open(path, "rb") as file:
         return f"{kind}:{hashlib.file_digest(file, kind).hexdigest()}"
+
+
+_remarked: set[str] = set()
+
+
+def remark(source: str, found: int, expected: int | None) -> None:
+    """Say once of a file that its content is not the makers', by a checksum of what is in it: copies put there by hand
+    are often packed anew, so that a checksum of the file itself would say nothing. None expects nothing."""
+    if expected is not None and found != expected and source not in _remarked:
+        _remarked.add(source)
+        print(f"{source}: its content is not the makers': damaged, changed on purpose, another set's?", file=sys.stderr)

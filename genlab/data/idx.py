@@ -6,11 +6,13 @@ import gzip
 import math
 import struct
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
-from genlab.data.files import Download, checksum
+from genlab.data.files import Download, checksum, remark
 from genlab.errors import DataError
 
 FILES = {
@@ -24,8 +26,11 @@ def present(folder: Path, name: str) -> Path | None:
     return next((path for path in (folder / name, folder / name.removesuffix(".gz")) if path.exists()), None)
 
 
-def read_idx(path: Path, dimensions: int, checksums: dict[str, str]) -> np.ndarray:
-    """A uint8 array of so many dimensions: magic 0x0000 08 dd, then the sizes as big-endian 32-bit, then the bytes."""
+def read_idx(path: Path, dimensions: int, checksums: dict[str, str], crc32: int | None = None) -> np.ndarray:
+    """A uint8 array of so many dimensions: magic 0x0000 08 dd, then the sizes as big-endian 32-bit, then the bytes.
+
+    Where the ``crc32`` of the unpacked content is given, content that is whole but another one is remarked on.
+    """
 
     def damaged(reason: str) -> DataError:
         expected = checksums.get(path.name)
@@ -48,10 +53,13 @@ def read_idx(path: Path, dimensions: int, checksums: dict[str, str]) -> np.ndarr
     shape = struct.unpack(f">{dimensions}I", content[4:start])
     if len(content) - start != math.prod(shape):
         raise damaged(f"expected {math.prod(shape)} bytes for {shape}, found {len(content) - start}")
+    remark(str(path), zlib.crc32(content), crc32)
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def read_part(folder: Path, part: str, downloads: tuple[Download, ...]) -> tuple[np.ndarray, np.ndarray]:
+def read_part(
+    folder: Path, part: str, downloads: tuple[Download, ...], crc32: Mapping[str, int] = MappingProxyType({})
+) -> tuple[np.ndarray, np.ndarray]:
     """Images (N, 1, 28, 28) and labels (N,) of a part, checked against each other."""
     checksums = {file.name: file.checksum for file in downloads}
     paths = []
@@ -60,7 +68,10 @@ def read_part(folder: Path, part: str, downloads: tuple[Download, ...]) -> tuple
         if path is None:
             raise DataError(f"{folder / name}: no such file (nor unpacked, without .gz)")
         paths.append(path)
-    images, labels = read_idx(paths[0], 3, checksums), read_idx(paths[1], 1, checksums)
+    images, labels = (
+        read_idx(path, dimensions, checksums, crc32.get(name))
+        for path, name, dimensions in zip(paths, FILES[part], (3, 1), strict=True)
+    )
     if images.shape[1:] != (28, 28):
         raise DataError(f"{paths[0]}: expected images of 28 x 28, found {images.shape[1]} x {images.shape[2]}")
     if len(images) != len(labels):

@@ -22,6 +22,13 @@ MD5 = {
     "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
     "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
 }
+CRC32 = {
+    "train-images-idx3-ubyte.gz": 0xE9F4D8B3,
+    "train-labels-idx1-ubyte.gz": 0xE0CB4AD2,
+    "t10k-images-idx3-ubyte.gz": 0x91373BDF,
+    "t10k-labels-idx1-ubyte.gz": 0x4AB9EFF9,
+}
+"""Of what the makers' files hold, unpacked."""
 
 
 @dataclass(kw_only=True)
@@ -40,4 +47,4 @@ class MNIST(Images):
         return [file for file in self.downloads if idx.present(self.folder, file.name) is None]
 
     def read(self, part: str) -> tuple[np.ndarray, np.ndarray]:
-        return idx.read_part(self.folder, part, self.downloads)
+        return idx.read_part(self.folder, part, self.downloads, CRC32)

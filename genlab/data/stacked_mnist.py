@@ -11,7 +11,7 @@ import numpy as np
 from genlab.data import idx
 from genlab.data.base import Images, data_root
 from genlab.data.files import Download
-from genlab.data.mnist import MNIST
+from genlab.data.mnist import CRC32, MNIST
 
 
 @dataclass(kw_only=True)
@@ -38,7 +38,7 @@ class StackedMNIST(Images):
         return [file for file in self.downloads if idx.present(self.folder, file.name) is None]
 
     def read(self, part: str) -> tuple[np.ndarray, np.ndarray]:
-        images, labels = idx.read_part(self.folder, part, self.downloads)
+        images, labels = idx.read_part(self.folder, part, self.downloads, CRC32)
         random = np.random.RandomState(self.parts.index(part))
         rows = random.randint(0, max(1, len(images)), (self.counts[part] if len(images) else 0, 3))
         return images[rows, 0], labels[rows].astype(np.int64) @ (100, 10, 1)
