@@ -20,6 +20,7 @@ from genlab.spec import Spec
 
 CIFAR = Spec("image", (3, 32, 32), 256, classes=tuple("abcdefghij"))
 BEDROOMS = Spec("image", (3, 64, 64), 256)
+MNIST = Spec("image", (1, 28, 28), 256, classes=tuple("0123456789"))
 DIGITS = Spec("image", (1, 8, 8), 17, classes=tuple("0123456789"))
 
 
@@ -60,6 +61,23 @@ def test_sizes_of_dcgan_at_64_pixels():
     critic += sum(conv(a, 2 * a, 5, bias=False) + 4 * a for a in (128, 256, 512))
     assert size(dcgan.Generator(BEDROOMS, 100, width=128)) == generator == 18_885_763
     assert size(dcgan.Discriminator(BEDROOMS, width=128)) == critic == 17_232_897
+
+
+def test_sizes_of_infogan_on_mnist():
+    """Chen et al. 2016, table 1: 74 -> 1024 -> 7x7x128 -> 64 -> 1, and 64 -> 128 -> 1024 -> 1, 4x4 kernels."""
+    generator = 74 * 1024 + 2 * 1024 + 1024 * 6272 + 2 * 6272 + conv(128, 64, 4, bias=False) + 2 * 64 + conv(64, 1, 4)
+    critic = conv(1, 64, 4) + conv(64, 128, 4, bias=False) + 2 * 128 + 6272 * 1024 + 2 * 1024 + 1024 + 1
+    assert size(dcgan.Generator(MNIST, 74, width=64, kernel=4, dense=1024)) == generator
+    assert size(dcgan.Discriminator(MNIST, width=64, kernel=4, dense=1024)) == critic
+
+
+@pytest.mark.parametrize("activation", ["gated", "maxout"])
+def test_dense_layers_fit_any_activation_and_are_what_the_head_sees(activation):
+    generator = dcgan.Generator(DIGITS, 5, width=4, dense=6, activation=activation)
+    critic = dcgan.Discriminator(DIGITS, width=4, dense=6, activation=activation)
+    x = generator(torch.randn(3, 5))
+    assert critic.features(x).shape == (3, 6) and critic(x).shape == (3,)
+    assert critic.hidden(x).shape == dcgan.Discriminator(DIGITS, width=4, activation=activation).hidden(x).shape
 
 
 def layers_of(net):

@@ -35,6 +35,8 @@ class Generator(nn.Module):
         std: of the initial weights; None scales them to the layer (see ``layers.initialise``).
         constant: all layers are as wide as the last (Arjovsky et al. 2017, arXiv 1701.07875, figure 6).
         attention: side of the map that self-attention looks over; None: none.
+        dense: units of a layer between the latent and the first maps (1024 in Chen et al. 2016, arXiv 1606.03657,
+            table 1); None: none.
         given: number K of conditions, joined to the latent or, under ``norm=conditional``, in every normalisation.
     """
 
@@ -51,6 +53,7 @@ class Generator(nn.Module):
         std: float | None = 0.02,
         constant: bool = False,
         attention: int | None = None,
+        dense: int | None = None,
         given: int = 0,
     ):
         super().__init__()
@@ -58,14 +61,18 @@ class Generator(nn.Module):
         channels, height, breadth = spec.shape
         widths = [width if constant else width << step for step in reversed(range(count))]
         base = (widths[0], height >> count, breadth >> count)
-        features = many * base[0] * base[1] * base[2]
+        features = math.prod(base)
         self.joins = norm != "conditional"
-        layers: list[nn.Module] = [
-            nn.Linear(latent + given if self.joins else latent, features, bias=norm is None),
-            *normalise(norm, features, flat=True, given=given),
-            build_activation(activation),
-            nn.Unflatten(1, base),
-        ]
+        layers: list[nn.Module] = []
+        inputs = latent + given if self.joins else latent
+        for units in filter(None, (dense, features)):
+            layers += [
+                nn.Linear(inputs, many * units, bias=norm is None),
+                *normalise(norm, many * units, flat=True, given=given),
+                build_activation(activation),
+            ]
+            inputs = units
+        layers.append(nn.Unflatten(1, base))
         padding, extra = (kernel - 1) // 2, kernel % 2
         for step, (inputs, outputs) in enumerate(pairwise(widths), 1):
             layers.append(nn.ConvTranspose2d(inputs, many * outputs, kernel, 2, padding, extra, bias=norm is None))
@@ -95,6 +102,7 @@ class Discriminator(nn.Module):
         activation: as the generator's.
         std: of the initial weights; None scales them to the layer (see ``layers.initialise``).
         attention: as the generator's.
+        dense: units of a layer between the last maps and the value; None: none.
         outputs: number of values.
         given: number K of conditions, projected on the features (see ``layers.Head``).
         minibatch: similarities to the rest of the batch among the features (see ``layers.Head``).
@@ -111,6 +119,7 @@ class Discriminator(nn.Module):
         activation: str = "leaky_relu",
         std: float | None = 0.02,
         attention: int | None = None,
+        dense: int | None = None,
         outputs: int = 1,
         given: int = 0,
         minibatch: int = 0,
@@ -128,13 +137,19 @@ class Discriminator(nn.Module):
                 layers.append(SelfAttention(maps))
             inputs = maps
         features = inputs * (height >> count) * (breadth >> count)
-        self.layers = nn.Sequential(*layers, nn.Flatten())
+        self.convolutional = len(layers)
+        layers.append(nn.Flatten())
+        if dense:
+            layers.append(nn.Linear(features, many * dense, bias=norm is None))
+            layers += [*normalise(norm, many * dense, flat=True), build_activation(activation)]
+            features = dense
+        self.layers = nn.Sequential(*layers)
         self.head = Head(features, outputs, given, minibatch)
         attended(self, attention)
         initialise(self, std)
 
     def features(self, x: Tensor) -> Tensor:
-        """What the last layer is given, (B, F): the last maps, flat."""
+        """What the last layer is given, (B, F): the last maps, flat, or the dense layer."""
         return self.layers(x)
 
     def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
@@ -143,7 +158,7 @@ class Discriminator(nn.Module):
 
     def hidden(self, x: Tensor) -> Tensor:
         """What its convolutions see, each map max-pooled to 4x4: (B, C, H, W) to (B, D)."""
-        return handed_on(self.layers[:-1], x)
+        return handed_on(self.layers[: self.convolutional], x)
 
 
 class Between(nn.Module):
