@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,10 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     rows = [one.row for one in asked if one.row is not None]
     if rows:
         say(f"{len(rows)} of {len(asked)} measured before, so not again; --force does")
-        for line in dict.fromkeys(line for row in rows for line in results.lines(row.run, row.told)):
+        told: Counter[str] = Counter()
+        for line in [line for row in rows for line in results.new_lines(told, row.run, row.told)]:
+            say(line)
+        for line in results.repeated(told):
             say(line)
     rows += {(row.data, row.run): row for one in asked for row in one.controls if row.run in titles}.values()
     known = all(one.row is not None and titles <= {row.run for row in one.controls} for one in asked)

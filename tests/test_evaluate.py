@@ -116,9 +116,18 @@ def evaluated(capsys, *words):
     return json.loads(printed.out), printed.err.splitlines()
 
 
+def test_what_is_said_of_several_runs_is_said_once_and_counted(tmp_path, capsys):
+    runs = [make_run(tmp_path / name, GAN) for name in ("a", "b", "c")]
+    words = [f"run={','.join(str(run.path) for run in runs)}", "n=70", "metrics=bpd,fid", "real=none"]
+    for _ in range(2):  # the second time from what is done
+        _, told = evaluated(capsys, *words)
+        few = [line for line in told if "n = 70 is few" in line]
+        assert few == [f"a: {few[0][3:]}", f"the same of 2 more: {few[0][3:]}"]
+
+
 def test_any_figures_in_any_order_are_answered_from_what_is_done(tmp_path, capsys, monkeypatch):
     def of_run(lines):
-        return sorted(line for line in lines if not line.startswith(("real ", "1 of 1 measured before")))
+        return sorted(line for line in lines if not line.startswith(("real ", "the same of", "1 of 1 measured")))
 
     run = make_run(tmp_path / "run", GAN)
     words = [f"run={run.path}", "n=70"]

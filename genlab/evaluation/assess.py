@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from genlab.data.base import Data
 from genlab.errors import ConfigError, GenlabError
 from genlab.evaluation import results, subject
 from genlab.evaluation.measure import measure, say
-from genlab.evaluation.results import Asked, Note, Row, lines
+from genlab.evaluation.results import Asked, Note, Row, new_lines, repeated
 from genlab.evaluation.subject import Subject
 from genlab.evaluation.wanted import wanted
 from genlab.metrics.base import GENERATED
@@ -25,6 +26,7 @@ from genlab.run import Run
 from genlab.spec import Spec
 from genlab.validation.requests import places
 
+Tell = Callable[[str, Sequence[Note]], None]
 FEW = 100
 """Generated examples below which every figure of them is far from what thousands would give."""
 
@@ -44,10 +46,12 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
     elsewhere = places(options.get("samples"))
     alone = len(asked) + len(elsewhere) == 1
     wrong, parts = 0, wanted(options)
+    told: Counter[str] = Counter()
+    tell = partial(tell_new, told)
     with ranks.group(options.get("devices") or 1, options.get("device") or "auto") as device:
         for one in asked:
             try:
-                row, data = of_checkpoint(one, options, device)
+                row, data = of_checkpoint(one, options, device, tell)
             except Exception as error:
                 complain(error, one.title, alone)
                 wrong += 1
@@ -59,7 +63,7 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
                 wrong += not kept(one.run, partial(results.keep, one.run, one.key, row, parts))
         for number, place in enumerate(elsewhere):
             try:  # what is left out is the same of all
-                rows.append(of_samples(place, options, sets, device, quiet=number > 0))
+                rows.append(of_samples(place, options, sets, device, tell, quiet=number > 0))
             except Exception as error:
                 complain(error, place, alone)
                 wrong += 1
@@ -67,7 +71,7 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
             real = []
             for split in controls:
                 try:
-                    real.append(control(data, name, split, options, device))
+                    real.append(control(data, name, split, options, device, tell))
                 except Exception as error:
                     complain(error, f"real {split}")
                     wrong += 1
@@ -75,7 +79,15 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
             for one in beside.get(key, ()):
                 if one.run is not None and real:
                     wrong += not kept(one.run, partial(results.keep_controls, one.run, one.key, real, parts))
+    for line in repeated(told):
+        say(line)
     return rows, wrong
+
+
+def tell_new(told: Counter[str], title: str, notes: Sequence[Note]) -> None:
+    """Notes on a row, but for those that were told of another."""
+    for line in new_lines(told, title, notes):
+        say(line)
 
 
 def complain(error: Exception, title: str, alone: bool = False) -> None:
@@ -101,7 +113,7 @@ def kept(run: Run, write: Callable[[], None]) -> bool:
     return True
 
 
-def of_checkpoint(one: Asked, options: Mapping[str, Any], device: torch.device) -> tuple[Row, Data]:
+def of_checkpoint(one: Asked, options: Mapping[str, Any], device: torch.device, tell: Tell) -> tuple[Row, Data]:
     """The figures of the model in one checkpoint, and the data that it was measured by.
 
     Raises:
@@ -117,11 +129,16 @@ def of_checkpoint(one: Asked, options: Mapping[str, Any], device: torch.device) 
     title = str(one.run.path if one.run else one.checkpoint)
     model = str((config.get("choices") or {}).get("model") or type(loaded.model).__name__.lower())
     made = subject.of_model(title, model, loaded, one.checkpoint, int(options["n"]))
-    return row_of(made, data, name, options, device), data
+    return row_of(made, data, name, options, device, tell), data
 
 
 def of_samples(
-    place: str, options: Mapping[str, Any], sets: dict[str, tuple[Data, str]], device: torch.device, quiet: bool
+    place: str,
+    options: Mapping[str, Any],
+    sets: dict[str, tuple[Data, str]],
+    device: torch.device,
+    tell: Tell,
+    quiet: bool,
 ) -> Row:
     """The figures of examples that genlab did not make, by ``data`` or the data of the runs named beside them."""
     if not sets:
@@ -133,18 +150,24 @@ def of_samples(
         raise ConfigError("samples", place, f"stands beside runs of {names}; say data=... for one of them")
     data, name = next(iter(sets.values()))
     made = subject.of_files(place, data.spec, int(options["batch"]))
-    return row_of(made, data, name, options, device, quiet)
+    return row_of(made, data, name, options, device, tell, quiet)
 
 
-def control(data: Data, name: str, split: str, options: Mapping[str, Any], device: torch.device) -> Row:
+def control(data: Data, name: str, split: str, options: Mapping[str, Any], device: torch.device, tell: Tell) -> Row:
     """The figures of real examples: what a perfect model would get."""
     prepared(data)
     made = subject.of_split(data, split, int(options["n"]), int(options["batch"]))
-    return row_of(made, data, name, options, device, quiet=True)
+    return row_of(made, data, name, options, device, tell, quiet=True)
 
 
 def row_of(
-    made: Subject, data: Data, name: str, options: Mapping[str, Any], device: torch.device, quiet: bool = False
+    made: Subject,
+    data: Data,
+    name: str,
+    options: Mapping[str, Any],
+    device: torch.device,
+    tell: Tell,
+    quiet: bool = False,
 ) -> Row:
     """The row of a subject. What is missing is told and why, unless ``quiet`` where it does not apply."""
     metrics, left_out = choose(options, made.net, data, made.n, made.loss)
@@ -154,12 +177,10 @@ def row_of(
     if made.n < FEW and drawn:
         few = f"n = {made.n} is few: figures of samples depend on their number; papers take thousands"
         told.append(Note(drawn, few))
-    for line in lines(made.title, told):
-        say(line)
+    tell(made.title, told)
     figures, failed, remarks = measure(made, data, metrics, options, device)
     late = [*remarks, *missing(failed)]
-    for line in lines(made.title, late):
-        say(line)
+    tell(made.title, late)
     figures = {
         key: figure._replace(protocol={"data": name} | dict(figure.protocol))
         for key, figure in figures.items()

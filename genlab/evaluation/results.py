@@ -16,6 +16,7 @@ import hashlib
 import importlib.util
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,6 +111,22 @@ def lines(title: str, notes: Sequence[Note]) -> list[str]:
         f"{short(title)}: no {', '.join(dict.fromkeys(figures))}: {text}" if lacking else f"{short(title)}: {text}"
         for (text, lacking), figures in together.items()
     ]
+
+
+def new_lines(told: Counter[str], title: str, notes: Sequence[Note]) -> list[str]:
+    """``lines``, but for those whose words were ``told`` of another row: these are only counted there."""
+    found = []
+    for line in lines(title, notes):
+        text = line.removeprefix(f"{short(title)}: ")
+        told[text] += 1
+        if told[text] == 1:
+            found.append(line)
+    return found
+
+
+def repeated(told: Counter[str]) -> list[str]:
+    """Of how many rows more than the first the same was said."""
+    return [f"the same of {times - 1} more: {text}" for text, times in told.items() if times > 1]
 
 
 def short(title: str) -> str:
