@@ -23,7 +23,7 @@ from matplotlib.ticker import LogLocator
 from genlab.evaluation.results import controls
 from genlab.metrics.base import Figure
 from genlab.plots import COLOURS, save
-from genlab.report import average
+from genlab.repetitions import average
 from genlab.run import Run
 from genlab.tables import VARYING
 

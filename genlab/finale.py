@@ -156,7 +156,7 @@ class Curve(Callback):
     def closing(self, rows: "list[Row]") -> tables.Table:
         """A line for each value of ``by`` and, in order, of ``x``, then those of real examples."""
         from genlab.curves import exactly, points_of
-        from genlab.report import average, ordered
+        from genlab.repetitions import average, ordered
 
         together: dict[tuple[str, Any], dict[str, list[Any]]] = {}
         for row in rows:

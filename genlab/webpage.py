@@ -13,7 +13,7 @@ from pathlib import Path
 
 from genlab import __version__
 from genlab.curves import Panel, as_svg, of_checkpoints, of_training
-from genlab.report import group
+from genlab.repetitions import group
 from genlab.run import Run, atomic, title
 from genlab.tables import MARKS, Table
 
