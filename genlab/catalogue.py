@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from genlab.choices import likelihoods, metrics, nets, recipe, referring
 from genlab.errors import ConfigError, nearest
 from genlab.presets import card, file_of, groups, plural, read
-from genlab.validation.choices import likelihoods, metrics, nets, recipe, referring
+from genlab.signatures import literal, signature
 from genlab.validation.fits import admitted_words, spell
 from genlab.validation.mistakes import Problems
-from genlab.validation.signatures import literal, signature
 
 SHOWN = ("model", "data", "loss", "experiment")
 COLUMNS = ("name", "family", "title", "authors", "year", "reference")

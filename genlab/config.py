@@ -1,47 +1,33 @@
-"""Configs: where they lie, how a command line becomes one, and Hydra's side of training."""
+"""How a command line becomes a config, by Hydra."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 import os
 import re
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from genlab.errors import ConfigError, GenlabError
+from genlab.choices import recipe, referring
+from genlab.errors import ConfigError
 from genlab.presets import conf_folder
-from genlab.run import Run, alone, settled
-from genlab.validation.choices import recipe, referring
 
 VERSION_BASE = "1.3"
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 SEARCHED = "GENLAB_SEARCHED"
 """The variable that holds the folders of the user's own that configs are composed from just now. Hydra does not tell of
 them while it composes, and launchers compose again in processes of their own."""
-SEARCH_PATH = "hydra.searchpath in command-line"  # Hydra's name for where a folder of the user's comes from
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
-
-unfinished: list[str] = []
-"""What went wrong after the jobs of a sweep, in what it ends in."""
-
-busy: dict[Path, str] = {}
-"""Jobs of a sweep in this process that were left alone, since another process trains them, and what it said."""
-
-made: list[Path | GenlabError] = []
-"""What ``task`` made in this process for a single run: its folder, or why there is none."""
 
 
 @dataclass(frozen=True)
@@ -121,157 +107,6 @@ def plainly(error: Exception) -> ConfigError:
     ):  # "In 'x': ConfigTypeError raised while composing config:"
         lines = [f"{lines[0].partition(':')[0]}: {' '.join(str(cause).split())}", *lines[1:]]
     return ConfigError(str(key), "?", lines[0] if lines else type(error).__name__)
-
-
-def train(overrides: Sequence[str], flags: Sequence[str]) -> Path | None:
-    """Hand a checked command line to Hydra, whose ``task`` makes the run folder, or trains each job of a sweep.
-
-    Args:
-        overrides: as Hydra shall see them.
-        flags: of Hydra's own, ``--multirun`` among them.
-
-    Returns:
-        The folder of a single run; None where there is none to train.
-
-    Raises:
-        GenlabError: the folder cannot be made, or a job of the sweep failed.
-    """
-    made.clear()
-    before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = [before[0], *flags, *overrides]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving
-    try:
-        with searching(overrides), contextlib.redirect_stderr(Unannounced(sys.stderr)):  # type: ignore[type-var]
-            hydra.main(config_path=str(conf_folder()), config_name="train", version_base=VERSION_BASE)(task)()
-    except COMPOSE_ERRORS as error:
-        raise plainly(error) from error
-    finally:
-        sys.argv = before
-        os.environ.pop("HYDRA_FULL_ERROR")
-        if full is not None:
-            os.environ["HYDRA_FULL_ERROR"] = full
-        GlobalHydra.instance().clear()
-    result = made[-1] if made else None
-    if isinstance(result, GenlabError):
-        raise result
-    return result
-
-
-class Unannounced:
-    """A stream without the line by which Hydra announces the error that it then raises, and that is told by us."""
-
-    def __init__(self, stream: TextIO):
-        self.stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-    def write(self, text: str) -> int:
-        return len(text) if text.startswith("Error executing job with overrides") else self.stream.write(text)
-
-
-def task(config: DictConfig) -> float | None:
-    """What Hydra runs: make the run folder; in a sweep also train it, in a process of its own.
-
-    Returns:
-        Of a sweep's job, its objective. One that failed is noted in its run.yaml and is infinitely bad, so that a
-        sweeper, which minimises, goes on with the others. (Optuna's ends at a nan.)
-    """
-    settings = HydraConfig.get()
-    folder = Path(settings.runtime.output_dir)
-    if settings.mode == RunMode.RUN:
-        try:
-            create(folder, config)
-            made.append(folder)
-        except GenlabError as error:  # Hydra would print words of its own about it
-            made.append(error)
-        return None
-    from genlab.jobs import run_job
-
-    if config.get("skip_refused") and (reasons := refused(config)):
-        print(f"job {settings.job.num} left out: {'; '.join(reasons)}", file=sys.stderr, flush=True)
-        return math.inf
-    create(folder, config)
-    run, number = Run(folder), settings.job.num
-    try:
-        with alone(run):
-            pass
-    except GenlabError as error:  # nothing of it is touched
-        busy[folder] = str(error).partition(": ")[2]
-        print(f"job {number} failed: {error}", file=sys.stderr, flush=True)
-        return math.inf
-    if run.info.get("status") == "failed":  # in an earlier sweep
-        run.note(status="created", error=None)
-    print(f"job {number}: {folder}", file=sys.stderr, flush=True)
-    try:
-        return run_job(folder)
-    except Exception as error:
-        if run.info.get("status") == "failed":  # the job has said why
-            reason = ""
-        else:
-            reason = ": " + " ".join(str(error).split()).removeprefix(f"{folder}: ")
-            run.note(status="failed", error=reason[2:])
-        print(f"job {number} failed{reason}", file=sys.stderr, flush=True)
-        return math.inf
-
-
-def refused(config: DictConfig) -> list[str]:
-    """Why a job of a sweep cannot work."""
-    from genlab.validation.contradictions import contradictions
-
-    choices = {str(key): value for key, value in HydraConfig.get().runtime.choices.items()}
-    return [str(error) for error in contradictions(plain(config) | {"choices": choices})]
-
-
-def create(folder: Path, config: DictConfig) -> None:
-    """The run in ``folder``; one with the same config that is there already is gone on with.
-
-    Raises:
-        ConfigError: another one is there.
-    """
-    settings = HydraConfig.get()
-    choices = {str(key): value for key, value in settings.runtime.choices.items() if not str(key).startswith("hydra/")}
-    resolved = settled(plain(config) | {"choices": choices}, settings.overrides.task)
-    if not (folder / "config.yaml").exists():
-        Run.create(folder, resolved, ["genlab", "train", *settings.overrides.task, *own_folders(settings)])
-    elif Run(folder).config != resolved:
-        reason = f"another run is there; genlab train run={os.path.relpath(folder)} goes on with that one"
-        raise ConfigError("hydra.run.dir", os.path.relpath(folder), reason)
-
-
-def own_folders(settings: Any) -> list[str]:
-    """``--config-dir`` words for the user's own folders that a config was composed from."""
-    sources = [str(source.path) for source in settings.runtime.config_sources if source.provider == SEARCH_PATH]
-    return [word for path in sources for word in ("--config-dir", path)]
-
-
-def states(sweep: Path) -> dict[Path, int]:
-    """When each run of a sweep was last noted, by its run.yaml."""
-    return {path: path.stat().st_mtime_ns for path in sorted(sweep.rglob("run.yaml"))}
-
-
-def failures(sweep: Path, before: Mapping[Path, int]) -> dict[str, str]:
-    """Why jobs of a sweep failed, by name of their folder; runs that are as they were ``before`` are none of them."""
-    found = {str(folder.relative_to(sweep.absolute())): reason for folder, reason in busy.items()}
-    for path, noted in states(sweep).items():
-        info = Run(path.parent).info
-        if info.get("status") == "failed" and before.get(path) != noted:
-            found[str(path.parent.relative_to(sweep))] = str(info.get("error", "see its log"))
-    return found
-
-
-def claim(folder: str, name: str = "hydra.run.dir") -> str:
-    """The folder itself, or one numbered after it where another run started in the same second took that name."""
-    path, number = Path(folder), 1
-    while True:
-        try:
-            path.mkdir(parents=True)
-            return str(path)
-        except FileExistsError:
-            path, number = Path(f"{folder}-{number}"), number + 1
-        except OSError as error:
-            reason = f"cannot make the run folder: {error.strerror}; {name}=... puts it elsewhere"
-            raise GenlabError(f"{path}: {reason}") from None
 
 
 def folder_name(text: str) -> str:

@@ -14,10 +14,10 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from genlab import tables
-from genlab.config import unfinished
 from genlab.errors import GenlabError
 from genlab.metrics.base import Figure
 from genlab.run import Run, option
+from genlab.submit import unfinished
 
 if TYPE_CHECKING:
     from genlab.evaluation.results import Row

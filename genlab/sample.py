@@ -14,10 +14,10 @@ import numpy as np
 from genlab import ranks
 from genlab.build import trust
 from genlab.checkpoint import load
+from genlab.choices import tasks
 from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.pictures import save_picture
 from genlab.run import Run, atomic
-from genlab.validation.choices import tasks
 from genlab.validation.requests import parse_seeds
 
 MANY = 64

@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from genlab import config
+from genlab.choices import wrong_nets
 from genlab.config import COMPOSE_ERRORS, Composed
 from genlab.errors import ConfigError, nearest
 from genlab.presets import groups
 from genlab.run import no_run, settled
-from genlab.validation.choices import wrong_nets
+from genlab.signatures import Argument, signature
 from genlab.validation.contradictions import contradictions
 from genlab.validation.fits import fits
 from genlab.validation.launchers import hydra_keys
 from genlab.validation.mistakes import BARE, Problems, check_target, free_form, has, mistakes, not_taken
 from genlab.validation.origin import Origin
-from genlab.validation.signatures import Argument, signature
 from genlab.validation.words import STANDS_IN, Word, admit_plugins, mend_files, mend_groups, overrides, read
 
 JOBS = 64  # of a sweep that are checked one by one

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from genlab import cli, config
+from genlab import cli, submit
 from genlab.cli import options, resume
 from genlab.errors import ConfigError, ConfigErrors, GenlabError
 from genlab.run import Run, alone
@@ -168,8 +168,8 @@ def compose(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["genlab", "train"])
 
     def make(*words: str) -> Path:
-        place = config.claim("outputs/now")
-        folder = config.train(["model=gan", "data=moons", *words, f"hydra.run.dir={place}"], [])
+        place = submit.claim("outputs/now")
+        folder = submit.submit(["model=gan", "data=moons", *words, f"hydra.run.dir={place}"], [])
         assert folder is not None
         return folder
 
@@ -201,15 +201,15 @@ def test_hydra_leaves_no_global_state(compose):
 def test_a_folder_that_holds_another_run_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["model=gan", "data=moons", "hydra.run.dir=here"]
-    assert config.train(words, []) == config.train(words, [])
+    assert submit.submit(words, []) == submit.submit(words, [])
     with pytest.raises(ConfigError, match="another run"):
-        config.train([*words, "seed=2"], [])
+        submit.submit([*words, "seed=2"], [])
 
 
 def test_a_folder_that_cannot_be_made_is_one_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(GenlabError, match=r"cannot make .* hydra\.run\.dir=\.\.\. puts it elsewhere"):
-        config.claim(str(tmp_path / "file" / "run"))
+        submit.claim(str(tmp_path / "file" / "run"))
 
 
 def test_resuming_changes_the_trainer_and_nothing_else(compose):
@@ -388,10 +388,11 @@ def test_a_run_or_checkpoint_that_is_not_there_is_told(words, said, trained, cap
 def test_words_that_are_known_before_torch_are_those_of_the_code():
     import importlib
 
+    from genlab import choices
     from genlab.data.base import SPLITS
     from genlab.presets import conf_folder, read
     from genlab.tasks.interpolate import PATHS
-    from genlab.validation import choices, requests
+    from genlab.validation import requests
 
     assert choices.SPLITS == SPLITS and tuple(PATHS) == requests.PATHS
     for name, figures in choices.metrics().items():
@@ -464,11 +465,11 @@ def test_a_failed_job_costs_neither_the_other_jobs_nor_the_table(tmp_path):
 def test_failures_of_an_earlier_sweep_in_the_same_folder_are_not_this_ones(tmp_path):
     for name in ("old", "again"):
         Run.create(tmp_path / name, {"seed": 1}, []).note(status="failed", error="x")
-    before = config.states(tmp_path)
+    before = submit.states(tmp_path)
     for run in (Run(tmp_path / "again"), Run.create(tmp_path / "new", {"seed": 1}, [])):
         run.note(status="created")
         run.note(status="failed", error="y")
-    assert config.failures(tmp_path, before) == {"again": "y", "new": "y"}
+    assert submit.failures(tmp_path, before) == {"again": "y", "new": "y"}
 
 
 @pytest.mark.parametrize("send", [os.killpg, os.kill])

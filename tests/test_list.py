@@ -9,10 +9,10 @@ from safetensors import safe_open
 
 from genlab import cli
 from genlab.catalogue import PAPER, card_text, changes, choices, describe, entry, main, picks, reached
+from genlab.choices import nets
 from genlab.cli.completion import candidates, script
 from genlab.errors import ConfigErrors
 from genlab.presets import card, conf_folder, file_of, groups
-from genlab.validation.choices import nets
 from genlab.validation.launchers import installed
 
 PRESETS = groups()["model"]

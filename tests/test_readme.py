@@ -19,9 +19,9 @@ import pytest
 
 from genlab import cli, validate
 from genlab.catalogue import entry
+from genlab.choices import POINTS, recipe
 from genlab.cli.resume import PLUGINS
 from genlab.presets import card, file_of, groups
-from genlab.validation.choices import POINTS, recipe
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()

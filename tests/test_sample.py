@@ -12,6 +12,7 @@ from runs import DIGITS, FLOW, GAN, MOONS, VAE, make_run
 from genlab import cli, config, sample
 from genlab.build import build
 from genlab.checkpoint import load
+from genlab.choices import tasks
 from genlab.errors import ConfigError, GenlabError
 from genlab.extractors.base import Shared
 from genlab.extractors.digits import Digits
@@ -21,7 +22,6 @@ from genlab.run import Run
 from genlab.spec import Spec
 from genlab.tasks import duplicates, inpaint, interpolate
 from genlab.tasks.base import class_labels
-from genlab.validation.choices import tasks
 
 
 @pytest.fixture(scope="module")

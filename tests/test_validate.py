@@ -11,11 +11,11 @@ import pytest
 from genlab import validate
 from genlab.config import folder_name
 from genlab.errors import ConfigError, ConfigErrors
+from genlab.signatures import signature
 from genlab.training.settings import Settings
 from genlab.validation.contradictions import contradictions, kind, levels
 from genlab.validation.fits import fits, spell
 from genlab.validation.mistakes import mistakes
-from genlab.validation.signatures import signature
 
 PLAIN = ["model=wgan_gp", "data=digits"]
 

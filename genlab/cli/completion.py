@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from genlab.catalogue import HIDDEN, choices, contents, options, over, picks, settled
+from genlab.choices import SPLITS, tasks
 from genlab.cli.line import FOLDER_FLAGS
 from genlab.cli.verbs import HYDRA_FLAGS, HYDRA_VALUES, INFORMED, SHOWN, VERBS
 from genlab.errors import GenlabError, UsageError, nearest
 from genlab.presets import conf_folder, file_of, groups, plural, read
+from genlab.signatures import signature
 from genlab.tables import FORMATS
-from genlab.validation.choices import SPLITS, tasks
 from genlab.validation.fits import admitted_words
 from genlab.validation.launchers import installed
 from genlab.validation.requests import measured
-from genlab.validation.signatures import signature
 
 SCRIPTS = {
     "bash": """_genlab() {

@@ -25,7 +25,7 @@ def train(line: Line) -> int:
     resumed = [word for word in line.words if word.partition("=")[0] == "run"]
     if resumed:
         return resume(resumed, line)
-    from genlab import config, validate
+    from genlab import config, submit, validate
 
     asked = {flag.partition("=")[0] for flag in line.hydra}
     shows = asked & {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
@@ -43,19 +43,19 @@ def train(line: Line) -> int:
     name, place = ("hydra.sweep.dir", checked.jobs[0].sweep) if multirun else ("hydra.run.dir", checked.jobs[0].folder)
     overrides = [*checked.overrides, *config.search_path(line.words, line.folders)]
     if not any(word.startswith(f"{name}=") for word in line.words):
-        place = config.claim(place, name)
+        place = submit.claim(place, name)
         overrides.append(f"{name}='{place}'")
-    before = config.states(Path(place)) if multirun else {}
-    folder = config.train(overrides, line.hydra)
+    before = submit.states(Path(place)) if multirun else {}
+    folder = submit.submit(overrides, line.hydra)
     if not multirun:
         return go(shown(folder)) if folder else 0
     print(f"genlab eval run={typed(place)}    genlab report {typed(place)}", flush=True)
-    if failed := config.failures(Path(place), before):
+    if failed := submit.failures(Path(place), before):
         listed = "\n".join(f"  {job}: {' '.join(reason.split())}" for job, reason in failed.items())
         jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
         raise SweepError(f"{jobs} of {place} failed\n{listed}")
-    if config.unfinished:
-        raise GenlabError("; ".join(config.unfinished))
+    if submit.unfinished:
+        raise GenlabError("; ".join(submit.unfinished))
     return 0
 
 
@@ -66,7 +66,7 @@ def look(line: Line) -> int:
     Raises:
         GenlabError: it cannot, or there is no such package.
     """
-    from genlab import config, validate
+    from genlab import config, submit, validate
     from genlab.validation.mistakes import has
     from genlab.validation.words import quoted
 
@@ -83,7 +83,7 @@ def look(line: Line) -> int:
     except ConfigErrors as error:
         wrong = error
     try:
-        config.train([*words, *config.search_path(line.words, line.folders)], line.hydra)
+        submit.submit([*words, *config.search_path(line.words, line.folders)], line.hydra)
     except GenlabError as error:
         raise wrong or error from None
     return 0

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from genlab.choices import metrics
 from genlab.metrics.base import Figure
 from genlab.presets import file_of, read
-from genlab.validation.choices import metrics
+from genlab.signatures import signature
 from genlab.validation.requests import listed
-from genlab.validation.signatures import signature
 
 Part = tuple[str, str]
 """A metric, and a figure of it, with or without its extractor's name; both empty: whatever there is."""

@@ -17,10 +17,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from genlab.choices import likelihoods
 from genlab.errors import ConfigError, nearest
-from genlab.validation.choices import likelihoods
+from genlab.signatures import Signature, signature
 from genlab.validation.ranges import is_number, ranges
-from genlab.validation.signatures import Signature, signature
 
 Config = Mapping[str, Any]
 

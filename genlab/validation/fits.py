@@ -8,7 +8,7 @@ from typing import Any
 
 import griffe
 
-from genlab.validation.signatures import last, literal, meaning, parsed
+from genlab.signatures import last, literal, meaning, parsed
 
 WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "None": "null"}
 SEVERAL = {"a whole number": "whole numbers", "a number": "numbers", "text": "texts"}

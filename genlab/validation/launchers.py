@@ -6,7 +6,7 @@ import ast
 import importlib.util
 from pathlib import Path
 
-from genlab.validation.signatures import last, locate, signature
+from genlab.signatures import last, locate, signature
 
 OWN = "hydra._internal.core_plugins"
 PLUGINS = "hydra_plugins"

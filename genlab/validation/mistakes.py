@@ -13,9 +13,9 @@ from typing import Any
 
 from genlab import build
 from genlab.errors import ConfigError, ConfigErrors, nearest
+from genlab.signatures import Argument, locate, names, parsed, signature
 from genlab.validation.contradictions import contradictions, nodes
 from genlab.validation.fits import admitted_words, fits, spell
-from genlab.validation.signatures import Argument, locate, names, parsed, signature
 
 
 @dataclass

@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from genlab.choices import SPLITS, metrics, tasks
 from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.presets import file_of, groups, read
 from genlab.run import Run, stem
+from genlab.signatures import signature
 from genlab.tables import FORMATS
-from genlab.validation.choices import SPLITS, metrics, tasks
 from genlab.validation.mistakes import check_node
-from genlab.validation.signatures import signature
 
 Options = Mapping[str, Any]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from genlab.errors import ConfigError, nearest
 from genlab.presets import file_of, groups, read
-from genlab.validation.signatures import locate, names, signature
+from genlab.signatures import locate, names, signature
 
 REFERRING = re.compile(r"(?P<package>\w+(?:\.\w+)*)\.\$\{(?P<key>\w+\.\w+)\}\.(?P<name>\w+)")
 """A target whose module's name stands elsewhere in the config."""
