@@ -37,7 +37,7 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     named = options["run"]
     found = Run.find([named] if isinstance(named, str) else list(named))
     runs = [run for run in found if readable(run, alone=len(found) == 1)]
-    table = tabulate(runs, options.get("metrics") or "auto")
+    table = tabulate(begun(runs), options.get("metrics") or "auto")
     bare = [
         os.path.relpath(run.path)
         for run in runs
@@ -68,6 +68,27 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     else:
         tables.show(table.filled(), options.get("format") or "rich")
     return 0 if len(runs) == len(found) else 1
+
+
+def begun(runs: list[Run]) -> list[Run]:
+    """Runs that have a checkpoint or figures; the others have no row, and that is told, with the reason.
+
+    Raises:
+        GenlabError: there are none.
+    """
+    found = [run for run in runs if any(run.checkpoints.glob("*.ckpt")) or (run.path / "metrics.json").is_file()]
+    without = [run for run in runs if run not in found]
+    told = []
+    for run in without[:MANY]:
+        reason = run.info.get("error")
+        told.append(f"{os.path.relpath(run.path)} ({run.info.get('status')}{f': {reason}' if reason else ''})")
+    if without:
+        listed = "; ".join(told) + ("; ..." if len(without) > MANY else "")
+        message = f"{len(without)} of {len(runs)} runs have no checkpoint: {listed}"
+        if not found:
+            raise GenlabError(message)
+        print(message, file=sys.stderr)
+    return found
 
 
 def readable(run: Run, alone: bool) -> bool:
@@ -128,6 +149,8 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
                 kind = (same, seen[name, same])  # one model by two numbers of importance samples: two columns
                 seen[name, same] += 1
                 columns = kinds.setdefault((found.data, name), [])
+                if not found.runs:  # a control has its own number of examples, and stands beside what it controls
+                    kind = next((known for known in columns if controlled(known[0]) == controlled(same)), kind)
                 if kind not in columns:
                     columns.append(kind)
                 title = name + (f" ({letter(columns.index(kind))})" if columns.index(kind) else "")
@@ -139,7 +162,11 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
     return tables.Table(
         ["model", "data", "config", "checkpoint", "runs"],
         shown,
-        [(texts, {title: cells[title] for title in shown if title in cells}) for texts, cells in rows],
+        [
+            (texts, {title: cells[title] for title in shown if title in cells})
+            for texts, cells in rows
+            if texts[-1] or not cells.keys().isdisjoint(shown)  # a control of nothing that is shown is no row
+        ],
         [
             *tables.caption([entry for entry in protocols if entry[0] in shown]),
             "± standard deviation over several runs; of one, ± standard error",
@@ -152,6 +179,12 @@ def ends(checkpoints: Iterable[str]) -> list[str]:
     """Best and last, in whose presence the steps between are no rows: they are a curve. Else all, in their order."""
     names = sorted(checkpoints, key=kept_order)
     return [name for name in names if not name.startswith("step_")] or names
+
+
+def controlled(protocol: str) -> dict[str, Any]:
+    """What a figure of real examples shares with those of a model that it controls."""
+    entries: dict[str, Any] = json.loads(protocol)
+    return {key: value for key, value in entries.items() if key != "n generated"}
 
 
 def letter(number: int) -> str:

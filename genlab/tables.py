@@ -92,32 +92,42 @@ VARYING = ("checkpoint", "step")
 
 
 def caption(figures: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
-    """Protocols in words: first what all figures have in common, then a line for each group of figures and models that
-    share the rest, with all their checkpoints and steps.
+    """Protocols in words: first what all figures have in common, then a line for each protocol, with the figures of
+    each model that it is of; checkpoints and steps are named model by model where they differ.
 
     Args:
         figures: title of the figure, name of the model, protocol.
     """
-    lines: dict[str, dict[str, dict[str, None]]] = {}
+    titles: dict[str, dict[str, dict[str, None]]] = {}  # protocol, model, titles
+    moments: dict[str, dict[str, dict[str, dict[str, None]]]] = {}  # protocol, model, key, values
     for title, model, protocol in figures:
         rest = json.dumps({key: value for key, value in protocol.items() if key not in VARYING})
-        line = lines.setdefault(rest, {"titles": {}, "models": {}})
-        line["titles"][title] = line["models"][model] = None
+        titles.setdefault(rest, {}).setdefault(model, {})[title] = None
+        at = moments.setdefault(rest, {}).setdefault(model, {})
         for key in VARYING:
             if key in protocol:
-                line.setdefault(key, {})[str(protocol[key])] = None
+                at.setdefault(key, {})[str(protocol[key])] = None
     entries = []
-    for rest, line in lines.items():
-        varying = {key: ", ".join(line[key]) for key in VARYING if key in line}
-        entries.append((line, {key: str(value) for key, value in json.loads(rest).items()} | varying))
-    shared = set.intersection(*(set(protocol.items()) for _, protocol in entries)) if len(entries) > 1 else set()
+    for rest, of_models in titles.items():
+        at_models = {
+            model: {key: ", ".join(values) for key, values in at.items()} for model, at in moments[rest].items()
+        }
+        first, *others = at_models.values()
+        alike = first if all(other == first for other in others) else {}
+        apart = {} if alike else {model: at for model, at in at_models.items() if at}
+        entries.append((of_models, {key: str(value) for key, value in json.loads(rest).items()} | alike, apart))
+    shared = set.intersection(*(set(protocol.items()) for _, protocol, _ in entries)) if len(entries) > 1 else set()
     told = []
     if shared:
         told.append("all figures: " + in_words({key: v for key, v in entries[0][1].items() if (key, v) in shared}))
-    for line, protocol in entries:
-        own = {key: value for key, value in protocol.items() if (key, value) not in shared}
-        about = f"{', '.join(line['titles'])} of {', '.join(line['models'])}"
-        told.append(f"{about}: {in_words(own)}" if own else about)
+    for of_models, protocol, apart in entries:
+        together: dict[tuple[str, ...], list[str]] = {}
+        for model, names in of_models.items():
+            together.setdefault(tuple(names), []).append(model)
+        about = "; ".join(f"{', '.join(names)} of {', '.join(models)}" for names, models in together.items())
+        own = in_words({key: value for key, value in protocol.items() if (key, value) not in shared})
+        taken = "; ".join(f"{model} at {in_words(at)}" for model, at in apart.items())
+        told.append(": ".join(filter(None, (about, "; ".join(filter(None, (own, taken)))))))
     return told
 
 
@@ -145,14 +155,31 @@ def _rich(table: Table) -> None:
 
     console = Console() if sys.stdout.isatty() else Console(width=1000)  # never cut in a pipe
     titles, rows, left = table.fitted()
-    drawn = Rich()
-    for number, title in enumerate(titles):
-        drawn.add_column(Text(title), justify="left" if number < left else "right", overflow="fold")
-    for number, row in enumerate(rows, 1):
-        drawn.add_row(*map(Text, row), end_section=left == 1 and number == len(table.texts) - 1)
-    console.print(drawn)
+    for columns in blocks(titles, rows, left, console.width):
+        drawn = Rich()
+        for number in columns:
+            drawn.add_column(Text(titles[number]), justify="left" if number < left else "right", overflow="fold")
+        for number, row in enumerate(rows, 1):
+            cells = (Text(row[column]) for column in columns)
+            drawn.add_row(*cells, end_section=left == 1 and number == len(table.texts) - 1)
+        console.print(drawn)
     for line in table.caption:
         console.print(Text(line, style="dim"), soft_wrap=True)
+
+
+def blocks(titles: Sequence[str], rows: Sequence[Sequence[str]], left: int, width: int) -> list[list[int]]:
+    """Which columns stand in each of the tables, one below the other, that a wide one becomes on so many characters:
+    the ``left`` ones in all of them, and of the others as many as fit, one at least."""
+    sizes = [3 + max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    found: list[list[int]] = []
+    room = 0
+    for column in range(left, len(titles)):
+        if not found or sizes[column] > room:
+            found.append(list(range(left)))
+            room = width - 1 - sum(sizes[:left])
+        found[-1].append(column)
+        room -= sizes[column]
+    return found or [list(range(len(titles)))]
 
 
 def _csv(table: Table) -> None:

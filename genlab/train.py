@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning import Trainer
-from torch import Tensor, nn
+from torch import nn
 
 from genlab import checkpoint
 from genlab.build import build, later
@@ -24,6 +24,7 @@ from genlab.data.batches import Batches
 from genlab.errors import CheckpointError, ConfigError, DataError, GenlabError
 from genlab.initialise import initialise
 from genlab.models.base import Density, Game
+from genlab.models.conditions import in_turn
 from genlab.noise import Noise
 from genlab.penalties.base import Penalty
 from genlab.pictures import save_density, save_picture
@@ -160,7 +161,7 @@ def assemble(run: Run) -> Training:
     )
 
     def picture(model: Any, path: Path) -> None:
-        draw(model, data.spec, path, (held_out if len(held_out) else train).x[:5000])
+        draw(model, data.spec, path, held_out if len(held_out) else train)
 
     log, stop = Log(run), Stop(settings.seconds())
     every = settings.validate_every or max(1, len(train.x) // settings.batch_size, steps // 20)
@@ -256,11 +257,11 @@ def finish(run: Run, training: Training) -> int:
     return 0
 
 
-def draw(model: Any, spec: Spec, path: Path, real: Tensor) -> None:
-    """A picture of samples of fixed seeds; in the plane, of the density and of ``real`` data too."""
-    device = next(model.parameters()).device
+def draw(model: Any, spec: Spec, path: Path, examples: Examples) -> None:
+    """A picture of samples of fixed seeds; in the plane, of the density and of real ``examples`` too."""
+    device, real = next(model.parameters()).device, examples.x[:5000]
     count = PICTURED if spec.kind == "image" else 2000
-    y = torch.arange(count, device=device) % len(spec.classes) if getattr(model, "conditional", False) else None
+    y = in_turn(spec, count, examples.y).to(device) if getattr(model, "conditional", False) else None
     x = model.sample(Noise(range(count), device), y).cpu()
     if spec.kind == "vector" and spec.dimensions == 2 and isinstance(model, Density):
         save_density(model, x, real, path)

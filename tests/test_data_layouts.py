@@ -15,6 +15,7 @@ from layouts import make_celeba, make_lsun, smooth
 from PIL import Image
 from scipy.io import savemat
 
+from genlab import cli
 from genlab.data.base import data_root
 from genlab.data.celeba import ATTRIBUTES, CelebA
 from genlab.data.folder import Folder
@@ -29,6 +30,21 @@ def celeba(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("root")
     make_celeba(root)
     return root
+
+
+@pytest.mark.parametrize("model", ["cgan", "acgan"])
+def test_models_with_conditions_take_attributes(celeba, tmp_path, monkeypatch, model):
+    monkeypatch.setenv("GENLAB_DATA", str(celeba))
+    run = tmp_path / "run"
+    small = ["data.size=8", "trainer.max_steps=2", "trainer.batch_size=8", "logger=csv", f"hydra.run.dir='{run}'"]
+    nets = ["model.net=mlp", "model.generator={width: 8}", "model.discriminator={width: 8}"]
+    assert cli.main(["train", f"model={model}", "data=celeba", *small, *nets]) == 0
+    assert cli.main(["sample", f"run={run}", "n=3", "y=Male+Smiling,none"]) == 0
+    labels = np.load(run / "samples" / "samples.npz")["labels"]
+    asked = [ATTRIBUTES.index("Male"), ATTRIBUTES.index("Smiling")]
+    assert labels.sum(1).tolist() == [2, 0, 2] and labels[0, asked].all()
+    assert cli.main(["sample", f"run={run}", "n=3", "y=smilin"]) == 2
+    assert cli.main(["eval", f"run={run}", "n=8", "metrics=frechet", "extractor=raw", "real=none"]) in (0, 1)
 
 
 @pytest.fixture

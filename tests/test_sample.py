@@ -17,11 +17,12 @@ from genlab.errors import ConfigError, GenlabError
 from genlab.extractors.base import Shared
 from genlab.extractors.digits import Digits
 from genlab.images import LINE, PAPER
+from genlab.models.conditions import in_turn
 from genlab.noise import Noise
 from genlab.run import Run
 from genlab.spec import Spec
 from genlab.tasks import duplicates, inpaint, interpolate
-from genlab.tasks.base import class_labels
+from genlab.tasks.base import labels_of
 
 
 @pytest.fixture(scope="module")
@@ -115,12 +116,21 @@ def test_a_flow_reconstructs_what_it_encodes(tmp_path):
 
 def test_labels_are_those_asked_for_by_number_or_name():
     spec = Spec("image", (1, 8, 8), 17, classes=("cat", "dog", "7"))
-    assert class_labels(spec, 1, 3).tolist() == [1, 1, 1]
-    assert class_labels(spec, "dog,cat", 4).tolist() == [1, 0, 1, 0]
-    assert class_labels(spec, 7, 1).tolist() == [2]  # a name before a number
-    assert class_labels(spec, None, 4).tolist() == [0, 1, 2, 0]
+    assert labels_of(spec, 1, 3).tolist() == [1, 1, 1]
+    assert labels_of(spec, "dog,cat", 4).tolist() == [1, 0, 1, 0]
+    assert labels_of(spec, 7, 1).tolist() == [2]  # a name before a number
+    assert in_turn(spec, 4, None).tolist() == [0, 1, 2, 0]
     with pytest.raises(ConfigError, match="y=dgo: the classes are cat, dog, 7; did you mean 'dog'"):
-        class_labels(spec, "dgo", 3)
+        labels_of(spec, "dgo", 3)
+
+
+def test_attributes_are_asked_for_together_or_in_turn():
+    spec = Spec("image", (1, 8, 8), 17, attributes=("bald", "male", "smiling"))
+    assert labels_of(spec, "male+smiling,none,0", 4).tolist() == [[0, 1, 1], [0, 0, 0], [1, 0, 0], [0, 1, 1]]
+    with pytest.raises(ConfigError, match="y=smilng: the attributes are bald, male, smiling; did you mean 'smiling'"):
+        labels_of(spec, "smilng", 3)
+    known = torch.tensor([[1, 0, 0], [0, 1, 1]])
+    assert in_turn(spec, 3, known).tolist() == [[1, 0, 0], [0, 1, 1], [1, 0, 0]]
 
 
 def test_a_temperature_narrows_what_a_flow_draws(tmp_path):

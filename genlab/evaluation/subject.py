@@ -23,7 +23,7 @@ from genlab.errors import CheckpointError, ConfigError, DataError
 from genlab.models.base import Batch
 from genlab.noise import Noise
 from genlab.spec import Spec
-from genlab.tasks.base import CHUNK, class_labels
+from genlab.tasks.base import CHUNK, chosen_labels
 
 Stream = Callable[[torch.device], Iterator[Batch]]
 """This rank's share of the generated examples, in batches ``{"x", "index", "y"?}``."""
@@ -66,7 +66,7 @@ def of_model(title: str, name: str, loaded: Loaded, checkpoint: Path, n: int) ->
         raise CheckpointError(f"{checkpoint}: {spoilt[0]} is NaN, so nothing of it is measured; its training diverged")
     weights = "averaged" if loaded.averaged else "as trained"
     protocol = {"checkpoint": checkpoint.stem, "step": loaded.step, "weights": weights}
-    stream = _of_model(loaded.model, loaded.spec, n)
+    stream = _of_model(loaded, n)
     loss = build(loaded.config["loss"]) if "loss" in loaded.config else None
     return Subject(title, name, loaded.step, loaded.model, n, stream, protocol, {"seeds": f"0-{n - 1}"}, loss)
 
@@ -100,11 +100,12 @@ def of_files(place: str, spec: Spec, batch: int) -> Subject:
     return Subject(str(place), path.stem, 0, None, len(examples), _of_examples(examples, batch), {}, drawn)
 
 
-def _of_model(model: Any, spec: Spec, n: int) -> Stream:
+def _of_model(loaded: Loaded, n: int) -> Stream:
     """In chunks that ``genlab sample`` would compute together as well."""
 
     def stream(device: torch.device) -> Iterator[Batch]:
-        labels = class_labels(spec, None, n) if getattr(model, "conditional", False) else None
+        model: Any = loaded.model
+        labels = chosen_labels(loaded, {}, n)
         share = ranks.share(n, CHUNK)
         for start in range(share.start, share.stop, CHUNK):
             index = torch.arange(start, min(start + CHUNK, share.stop))

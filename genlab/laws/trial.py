@@ -106,8 +106,11 @@ class Trial:
         return self
 
     def sample(self, seeds: list[int], model: nn.Module | None = None, temperature: float = 1.0) -> Tensor:
-        """One sample a seed, of the class that the seed's number makes it where the model is class-conditional."""
-        y = torch.tensor(seeds) % len(self.spec.classes) if getattr(self.model, "conditional", False) else None
+        """One sample a seed, of the class or the attributes that the seed's number makes it where the model has any."""
+        y = None
+        if getattr(self.model, "conditional", False):
+            bits = torch.tensor(seeds)[:, None] >> torch.arange(len(self.spec.attributes)) & 1
+            y = bits if self.spec.attributes else torch.tensor(seeds) % len(self.spec.classes)
         with torch.no_grad():
             return (model or self.model).sample(Noise(seeds), y, temperature)  # type: ignore[operator]
 

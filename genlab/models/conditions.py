@@ -31,3 +31,17 @@ def as_conditions(y: Tensor | None, spec: Spec) -> Tensor:
     if y is None:
         raise ConfigError("y", None, "this model is conditional, so every example needs a label")
     return one_hot(y.long(), len(spec.classes)).float() if spec.classes else y.to(torch.float32)
+
+
+def in_turn(spec: Spec, count: int, known: Tensor | None) -> Tensor:
+    """Labels for ``count`` examples: all classes in turn, (count,), else the attributes of ``known`` examples in turn,
+    (count, K), whose combinations occur.
+
+    Raises:
+        ConfigError: there are neither.
+    """
+    if spec.classes:
+        return torch.arange(count) % len(spec.classes)
+    if known is None:
+        raise ConfigError("y", None, "this model is conditional, so every example needs a label")
+    return known[torch.arange(count) % len(known)].cpu()

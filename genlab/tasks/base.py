@@ -21,6 +21,7 @@ from genlab.data.base import Examples, at_rest
 from genlab.errors import ConfigError, nearest
 from genlab.images import UNTITLED, Titles
 from genlab.models.base import Samples
+from genlab.models.conditions import in_turn
 from genlab.noise import Noise
 from genlab.spec import Spec
 
@@ -64,40 +65,51 @@ def generate(model: nn.Module, seeds: Sequence[int], labels: Tensor | None, temp
             y = None
             if labels is not None:
                 y = labels[start : start + len(part)]
-                y = torch.cat([y, y[-1:].expand(CHUNK - len(part))]).to(device)
+                y = torch.cat([y, y[-1:].expand(CHUNK - len(part), *y.shape[1:])]).to(device)
             made.append(model.sample(Noise(padded, device), y, temperature)[: len(part)].cpu())
     return ranks.gather(torch.cat(made) if made else None)
 
 
-def class_labels(spec: Spec, y: Any, count: int) -> Tensor | None:
-    """Labels for ``count`` samples: the class ``y`` (a number or a name), several in turn, or all in turn.
+def labels_of(spec: Spec, y: Any, count: int) -> Tensor:
+    """Labels for ``count`` samples by ``y``: a class by number or name, attributes by name with + between them (none:
+    without any), or several of these in turn.
 
     Raises:
-        ConfigError: the data have no such class.
+        ConfigError: the data have no such class or attribute.
     """
-    if y is None:
-        return torch.arange(count) % len(spec.classes) if spec.classes else None
-    wanted = y if isinstance(y, Sequence) and not isinstance(y, str) else str(y).split(",")
-    numbers = []
-    for name in map(str, wanted):
-        if name in spec.classes:
-            numbers.append(spec.classes.index(name))
-        elif name.isdigit() and int(name) < len(spec.classes):
-            numbers.append(int(name))
-        else:
-            reason = f"the classes are {', '.join(spec.classes) or 'none'}"
-            raise ConfigError("y", y, reason, nearest(name, spec.classes))
-    return torch.tensor([numbers[index % len(numbers)] for index in range(count)])
+    names = spec.classes or spec.attributes
+    wanted = list(map(str, y if isinstance(y, Sequence) and not isinstance(y, str) else str(y).split(",")))
+    found = []
+    for name in wanted:
+        numbers = []
+        for part in [] if name == "none" and spec.attributes else name.split("+") if spec.attributes else [name]:
+            if part in names:
+                numbers.append(names.index(part))
+            elif part.isdigit() and int(part) < len(names):
+                numbers.append(int(part))
+            else:
+                what = "attributes" if spec.attributes else "classes"
+                raise ConfigError("y", y, f"the {what} are {', '.join(names) or 'none'}", nearest(part, names))
+        found.append(numbers)
+    if spec.classes:
+        return torch.tensor([found[index % len(found)][0] for index in range(count)])
+    vectors = torch.zeros(len(found), len(names), dtype=torch.uint8)
+    for vector, numbers in zip(vectors, found, strict=True):
+        vector[numbers] = 1
+    return in_turn(spec, count, vectors)
 
 
 def chosen_labels(loaded: Loaded, options: Mapping[str, Any], count: int) -> Tensor | None:
-    """``class_labels`` of a conditional model by the option ``y``, else None.
+    """Labels for the samples of a conditional model: ``labels_of`` the option ``y``; without it all classes in turn, or
+    the attributes of test examples in turn. None for a model without conditions.
 
     Raises:
         ConfigError: a class is asked for, and the model knows none.
     """
     if getattr(loaded.model, "conditional", False):
-        return class_labels(loaded.spec, options.get("y"), count)
+        if options.get("y") is not None:
+            return labels_of(loaded.spec, options["y"], count)
+        return in_turn(loaded.spec, count, None if loaded.spec.classes else examples_of(loaded).y)
     if options.get("y") is not None:
         raise ConfigError(
             "y", options["y"], f"this run's model, a {type(loaded.model).__name__}, is not class-conditional"
