@@ -84,7 +84,7 @@ def read(path: str | Path) -> dict[str, Any]:
             f"{path}: holds more than tensors and plain containers; refused, nothing was run"
         ) from None
     except UNREADABLE as error:
-        told = getattr(error, "strerror", None) or f"no checkpoint, damaged or cut short ({type(error).__name__})"
+        told = getattr(error, "strerror", None) or "no checkpoint, or damaged, or cut short"
         raise CheckpointError(f"{path}: {told}{others(path)}") from None
     if spoilt is not None:
         raise CheckpointError(f"{path}: damaged: {spoilt} is not as it was written{others(path)}")

@@ -102,6 +102,12 @@ class Run:
         with atomic(self.path / "run.yaml") as partial:
             partial.write_text(yaml.safe_dump(info, sort_keys=False, allow_unicode=True))
 
+    def restore(self, config: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+        """Write back what config.yaml and run.yaml said before."""
+        for name, content in (("config.yaml", config), ("run.yaml", info)):
+            with atomic(self.path / name) as partial:
+                partial.write_text(yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True))
+
     @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
@@ -131,7 +137,8 @@ class Run:
             kept = f"a step ({', '.join(steps)})" if steps else "a step that trainer.keep_every kept"
             reason = f"no such checkpoint; write best, last, {kept}, or a file"
             raise ConfigError("ckpt", name, reason, nearest(name, [*steps, *there]))
-        raise GenlabError(f"run={self.path}: it has no checkpoint '{name}' yet")
+        reason = f": its training failed: {error}" if (error := self.info.get("error")) else " yet"
+        raise GenlabError(f"run={self.path}: it has no checkpoint '{name}'{reason}")
 
     def all_checkpoints(self) -> list[Path]:
         """Every checkpoint that is kept, in the order of their steps where their names are steps, best and last after.

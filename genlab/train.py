@@ -53,8 +53,8 @@ def main(folder: str | Path) -> int:
     with writable(run, last), alone(run):
         training = assemble(run)
         module, trainer = training.module, training.trainer
-        if last.is_file() and step_of(run, last) >= module.steps:
-            say(f"{run.path}: trained already, {module.steps} steps; give trainer.max_steps=... to go on")
+        if last.is_file() and (done := step_of(run, last)) >= module.steps:
+            say(f"{run.path}: trained already, {done} steps; give trainer.max_steps=... above that to go on")
             return 0
         note(run, status="training", error=None)
         try:

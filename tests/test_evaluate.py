@@ -1035,3 +1035,32 @@ def test_every_format_keeps_marks_and_figures(tmp_path, capsys):
         report.main({"run": str(tmp_path), "format": "csvv"})
     with pytest.raises(ConfigError, match="no run has it"):
         report.main({"run": str(tmp_path), "metrics": "fid"})
+
+
+def test_captions_give_no_model_the_protocol_of_another():
+    of_flow, of_vae = {"k": 1, "checkpoint": "best", "step": 7}, {"k": 1, "checkpoint": "last", "step": 9}
+    told = tables.caption([("nats", "realnvp", of_flow), ("bpd", "realnvp", of_flow), ("negative_elbo", "vae", of_vae)])
+    assert told == ["nats, bpd of realnvp; negative_elbo of vae: k 1; "
+                    "realnvp at checkpoint best, step 7; vae at checkpoint last, step 9"]  # fmt: skip
+
+
+def test_a_table_too_wide_becomes_several_with_the_same_first_column():
+    titles, rows = ["run", "a" * 20, "b" * 20, "c" * 20], [["x" * 9, "1", "2", "3"]]
+    assert tables.blocks(titles, rows, 1, 1000) == [[0, 1, 2, 3]]
+    assert tables.blocks(titles, rows, 1, 60) == [[0, 1, 2], [0, 3]]
+    assert tables.blocks(titles, rows, 1, 10) == [[0, 1], [0, 2], [0, 3]]
+
+
+def test_runs_that_never_began_are_no_rows_and_are_told(tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    measured(capsys, f"run={run.path}", "metrics=bpd", "k=2")
+    failed = make_run(tmp_path / "failed")
+    (failed.checkpoints / "last.ckpt").unlink()
+    failed.note(status="failed", error="no such file")
+    assert cli.main(["report", str(tmp_path), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert len(json.loads(printed.out)) == 1
+    assert "1 of 2 runs have no checkpoint" in printed.err and "(failed: no such file)" in printed.err
+    assert cli.main(["report", str(failed.path)]) == 1
+    assert cli.main(["sample", f"run={failed.path}"]) == 1
+    assert "its training failed: no such file" in capsys.readouterr().err

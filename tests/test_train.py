@@ -167,6 +167,17 @@ def test_a_finished_run_is_not_trained_again_and_a_longer_budget_goes_on(tmp_pat
     assert run.checkpoint("last").stat().st_mtime_ns == before
 
 
+def test_a_budget_that_is_spent_already_changes_nothing(tmp_path, capsys):
+    run = make(tmp_path / "run", *GAN, "trainer.max_steps=5")
+    train.main(run.path)
+    before = [(run.path / name).read_text() for name in ("config.yaml", "run.yaml")]
+    assert cli.main(["train", f"run={run.path}", "trainer.max_steps=2"]) == 0
+    assert "trained already, 5 steps" in capsys.readouterr().out
+    assert [(run.path / name).read_text() for name in ("config.yaml", "run.yaml")] == before
+    assert cli.main(["train", f"run={run.path}", "trainer.max_steps=6"]) == 0
+    assert Run(run.path).info["step"] == 6 and Run(run.path).config["trainer"]["max_steps"] == 6
+
+
 def test_training_starts_from_the_weights_of_another_run(tmp_path, capsys):
     source = make(tmp_path / "a", *VAE, "trainer.max_steps=3")
     train.main(source.path)
@@ -266,7 +277,7 @@ def test_what_can_be_done_without_a_damaged_last_checkpoint_is_told(tmp_path, mo
     for there in (True, False):
         assert cli.main(["train", "run=run", "trainer.max_steps=4"]) == 1
         told = capsys.readouterr().err
-        assert told.count("\n") == 1 and "last.ckpt: no checkpoint, damaged or cut short" in told
+        assert told.count("\n") == 1 and "last.ckpt: no checkpoint, or damaged, or cut short" in told
         assert told.rstrip().endswith(again)
         assert ("beside it: best.ckpt (weights alone" in told) == there and ("init_from=run " in told) == there
         best.unlink(missing_ok=True)

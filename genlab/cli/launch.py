@@ -105,10 +105,15 @@ def resume(resumed: list[str], line: Line) -> int:
     changes = [word for word in line.words if word not in resumed]
     if "--dry-run" in line.flags:
         return dry_run([check(folder, changes).config], line)
-    with alone(Run(folder)):  # what another process trains is not changed under its feet
+    run = Run(folder)
+    with alone(run):  # what another process trains is not changed under its feet
+        before, step = (run.config, run.info), run.info.get("step")
         checked = check(folder, changes, record=rank() == 0)
     admit(checked.plugins)
-    return go(folder)
+    code = go(folder)
+    if code == 0 and changes and run.info.get("step") == step and rank() == 0:  # nothing was trained by them
+        run.restore(*before)
+    return code
 
 
 def dry_run(configs: list[dict[str, Any]], line: Line) -> int:

@@ -24,6 +24,7 @@ ATTRIBUTES = (
     "Wearing_Necklace", "Wearing_Necktie", "Young",
 )  # fmt: skip
 PAGE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
+ZIP = "the makers' img_align_celeba.zip has 1443490838, md5:00d2c5bc6d35e252742224ab0c1e8fcb"
 
 
 class Portraits:
@@ -103,7 +104,8 @@ class CelebA(Images):
         try:
             portraits = Portraits(images, [names[row] for row in np.flatnonzero(chosen)], self.crop, content)
         except (OSError, zipfile.BadZipFile) as error:
-            raise DataError(f"{images}: {error}") from error
+            told = "damaged, or not downloaded to its end" if isinstance(error, zipfile.BadZipFile) else error
+            raise DataError(f"{images}: {told}, {images.stat().st_size} bytes; {ZIP}") from error
         return portraits, values[chosen]
 
     def _files(self) -> tuple[Path, Path, Path]:

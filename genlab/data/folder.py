@@ -60,6 +60,9 @@ class ImageFiles:
             return ImageOps.exif_transpose(image)
 
 
+LAYOUT = "put a tree of images there: a subfolder a class, or train/ and val/ with these in them"
+
+
 @dataclass(kw_only=True)
 class Folder(Images):
     """A tree of images; its uppermost subfolders, if there are two or more, are the classes.
@@ -96,7 +99,7 @@ class Folder(Images):
         if not self.folder.is_dir():
             path = Path(str(self.path)).expanduser()
             tried = str(path) if path.is_absolute() else f"{path.absolute()} nor {self.folder}"
-            raise DataError(f"no folder {tried}; put a tree of images there, or give another data.path")
+            raise DataError(f"no folder {tried}; give another data.path, or {LAYOUT}")
         named = {}
         for entry in sorted(self.folder.iterdir()):
             for pattern, part in PARTS.items():
@@ -139,7 +142,7 @@ class Folder(Images):
         folder = self._folders[part]
         files = image_files(folder)
         if not files:
-            raise DataError(f"{folder}: holds no image ({', '.join(SUFFIXES)})")
+            raise DataError(f"{folder}: holds no image ({', '.join(SUFFIXES)}); {LAYOUT}")
         if not self.labels:
             return ImageFiles(folder, files), None
         number = {name: i for i, name in enumerate(self.labels)}

@@ -225,9 +225,11 @@ def needed(config: Config) -> Iterator[ConfigError]:
     if isinstance(path, str) and path and data is not None and "path" in (data.constants.get("needed") or ()):
         root = look(config, "data.root") or os.environ.get("GENLAB_DATA") or "~/.cache/genlab"
         places = [Path(path).expanduser(), Path(str(root)).expanduser() / path]
-        if not any(place.exists() for place in places):
+        if not any(place.is_dir() for place in places):
             near = nearest(Path(path).name, [other.name for other in places[0].absolute().parent.glob("*/")])
-            reason = f"no such folder, neither here nor in {root}"
+            layout = "wanted is a tree of images: a subfolder a class, or train/ and val/ with these in them"
+            file = any(place.exists() for place in places)
+            reason = ("a file" if file else f"no such folder, neither here nor in {root}") + f"; {layout}"
             yield ConfigError("data.path", path, reason, str(Path(path).parent / near) if near else "")
 
 
