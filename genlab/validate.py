@@ -41,11 +41,13 @@ class Checked:
         overrides: as Hydra shall see them: keys that only the target's signature knows are added.
         jobs: what it composes to; several in a sweep.
         plugins: packages and folders that it names.
+        constant: keys that are the same in all jobs of a sweep.
     """
 
     overrides: list[str]
     jobs: list[Composed]
     plugins: list[str]
+    constant: list[str]
 
     @property
     def config(self) -> dict[str, Any]:
@@ -99,7 +101,8 @@ def check(
             problems.add(ConfigError(f"hydra.sweeper.params.{word.key}", ",".join(word.values), reason))
     problems.stop()
     overrides = [added.get(word.key, word.prefix) + word.rest for word in words]
-    return Checked(overrides, jobs, plugins)
+    constant = [word.key for word in swept if len(word.values) < 2 and not word.key.startswith(("hydra.", "hydra/"))]
+    return Checked(overrides, jobs, plugins, constant)
 
 
 def is_left_out(composed: Composed, problems: Problems) -> bool:

@@ -435,7 +435,7 @@ def test_a_sweep_trains_each_job_and_tells_of_failures_at_the_end(tmp_path):
     words = ["-m", "model=gan", "data=moons,ring", "seed=1,2", "hydra.sweep.dir=sweep"]
     done = genlab("train", *words, cwd=tmp_path, PYTHONPATH=f"{stub}{os.pathsep}{ROOT}")
     assert done.returncode == 1
-    names = [f"data={data}__model=gan__seed={seed}" for data in ("moons", "ring") for seed in (1, 2)]
+    names = [f"data={data}__seed={seed}" for data in ("moons", "ring") for seed in (1, 2)]
     assert sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()) == names
     for name in names:
         assert (tmp_path / "sweep" / name / "trained").exists() == name.endswith("2")

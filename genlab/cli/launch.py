@@ -45,6 +45,9 @@ def train(line: Line) -> int:
     if not any(word.startswith(f"{name}=") for word in line.words):
         place = submit.claim(place, name)
         overrides.append(f"{name}='{place}'")
+    if len(checked.jobs) > 1:  # jobs are named by what tells them apart
+        keys = ",".join(f"'{key}'" for key in checked.constant)
+        overrides.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
     before = submit.states(Path(place)) if multirun else {}
     folder = submit.submit(overrides, line.hydra)
     if not multirun:
