@@ -56,7 +56,7 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
         if as_json:
             print(json.dumps([row.plain() for row in rows]))
         elif rows:
-            tables.show(table(rows))
+            tables.show(table(rows, everything=options.get("metrics") in (None, "auto")))
     return 1 if wrong else 0
 
 
@@ -127,9 +127,12 @@ def splits(real: Any) -> list[str]:
     return ["train"] if real == "auto" else real.split(",") if isinstance(real, str) else list(map(str, real))
 
 
-def table(rows: list[Row]) -> tables.Table:
-    """One row a run and checkpoint."""
+def table(rows: list[Row], everything: bool = False) -> tables.Table:
+    """One row a run and checkpoint; the figures in the order asked for or, of ``everything``, those first that most
+    look for."""
     titles = list(dict.fromkeys(name for row in rows for name in row.figures))
+    if everything:
+        titles = tables.leading(titles)
     names = told_apart([row.run for row in rows])
     protocols = [
         (title, names[row.run] if row.model == "-" else row.model, figure.protocol)

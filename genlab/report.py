@@ -158,7 +158,7 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
                 protocols.append((title, found.model, cells[title].protocol))
             count = str(len(found.runs)) if found.runs else ""
             rows.append(([found.model, found.data, found.detail, checkpoint, count], cells))
-    shown = _chosen(sorted({title for _, cells in rows for title in cells}), metrics)
+    shown = _chosen(tables.leading(sorted({title for _, cells in rows for title in cells})), metrics)
     return tables.Table(
         ["model", "data", "config", "checkpoint", "runs"],
         shown,

@@ -20,6 +20,9 @@ SMALLEST = 1e-6  # with an error of less than this, if they have one
 MARKS = "= exact; <= and >= a bound on the true figure; ~ a stochastic estimate; no mark: a score"
 WIDE = 8  # figures that a terminal or a page shows side by side
 
+FIRST = ("bpd", "nats", "negative_elbo", "fid", "is", "kid", "precision_3", "recall_3", "modes", "high_quality")
+"""Figures that a table of all begins with, with or without an extractor's name."""
+
 
 class Table(NamedTuple):
     """Columns of text, then columns of figures.
@@ -67,6 +70,16 @@ class Table(NamedTuple):
             return titles, rows, len(self.texts)
         titles, *rows = [list(line) for line in zip(titles, *rows, strict=True)]
         return titles, rows, 1
+
+
+def leading(titles: Sequence[str]) -> list[str]:
+    """Titles of figures, those of ``FIRST`` first and in that order, the others as they stand."""
+
+    def place(title: str) -> int:
+        found = (at for at, name in enumerate(FIRST) if title == name or title.startswith((f"{name}_", f"{name} (")))
+        return next(found, len(FIRST))
+
+    return sorted(titles, key=place)
 
 
 def written(figure: Figure) -> str:
