@@ -215,6 +215,8 @@ def build_module(config: Mapping[str, Any], spec: Spec, settings: Settings, step
     reseed(config["seed"])
     model: nn.Module = build(config["model"], spec=spec)
     checkpoint.prepare(model, dict(config))
+    if settings.channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     penalty: Penalty = build(config["penalty"])
     if config.get("compile"):
         compile_nets(model, penalty)
@@ -248,6 +250,7 @@ def finish(run: Run, training: Training) -> int:
         run.note(status="interrupted", step=step)
         say(f"stopped after step {step}, saved; go on with: genlab train run={shown(run)}")
         return 130
+    module.to(training.trainer.strategy.root_device)  # Lightning has left it on the processor, the average not
     with module.averaged() as model:
         training.picture(model, run.samples / "final.png")
     run.note(status="done", step=step, best=validated.best, best_step=validated.best_step, error=None)

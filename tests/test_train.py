@@ -125,6 +125,24 @@ def test_accumulating_parts_of_a_batch_gives_the_gradient_of_the_whole(tmp_path)
         torch.testing.assert_close(one[key], two[key], rtol=1e-3, atol=1e-5)
 
 
+def test_channels_innermost_in_memory_change_no_weight(tmp_path):
+    """But by rounding: sums are taken in another order."""
+    small = [
+        "model=wgan_gp",
+        "data=digits",
+        "model.net=dcgan",
+        "model.generator.width=8",
+        "model.discriminator.width=8",
+    ]
+    runs = [make(tmp_path / w, *small, "trainer.max_steps=3", f"trainer.channels_last={w}") for w in ("false", "true")]
+    assert [train.main(run.path) for run in runs] == [0, 0]
+    usual, innermost = map(weights, runs)
+    for name, weight in usual.items():
+        torch.testing.assert_close(innermost[name], weight, rtol=1e-4, atol=1e-6)
+    wide = [name for name, weight in usual.items() if weight.ndim == 4 and min(weight.shape) > 1]
+    assert wide and all(innermost[name].is_contiguous(memory_format=torch.channels_last) for name in wide)
+
+
 def test_a_loss_that_is_no_number_stops_with_step_part_and_checkpoint(tmp_path, monkeypatch):
     run = make(tmp_path / "run", *VAE, "trainer.max_steps=40")
     objective = train.Module.update
