@@ -37,6 +37,15 @@ class Group(NamedTuple):
     figures: list[tuple[str, Figure]]
 
 
+def originals(runs: Iterable[Run]) -> list[Run]:
+    """Without copies of a run, which are no repetitions: they were made at one time by one config."""
+    found: dict[str, Run] = {}
+    for run in runs:
+        about = [run.config, run.info.get("created"), run.info.get("step")]
+        found.setdefault(json.dumps(about, sort_keys=True, default=str) if about[1] else str(run.path), run)
+    return list(found.values())
+
+
 def group(runs: Iterable[Run]) -> list[Group]:
     """Runs that repeat one experiment, together; ordered by data set and model."""
     together: dict[str, list[Run]] = {}

@@ -18,7 +18,7 @@ from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.evaluation.results import measured
 from genlab.evaluation.wanted import belongs, everything, wanted
 from genlab.metrics.base import Figure, comparable
-from genlab.repetitions import average, group, real_groups, repetitions
+from genlab.repetitions import average, group, originals, real_groups, repetitions
 from genlab.run import Run, atomic, kept_order
 
 MANY = 12  # names that a message lists
@@ -37,7 +37,11 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     named = options["run"]
     found = Run.find([named] if isinstance(named, str) else list(named))
     runs = [run for run in found if readable(run, alone=len(found) == 1)]
-    table = tabulate(begun(runs), options.get("metrics") or "auto")
+    there = begun(runs)
+    once = originals(there)
+    for copy in [run for run in there if run not in once]:
+        print(f"{os.path.relpath(copy.path)}: a copy of another of these runs, so left out", file=sys.stderr)
+    table = tabulate(once, options.get("metrics") or "auto")
     bare = [
         os.path.relpath(run.path)
         for run in runs
