@@ -13,6 +13,7 @@ from torch import Tensor
 from genlab import plots
 from genlab.checkpoint import Loaded
 from genlab.errors import ConfigError, nearest
+from genlab.images import Titles
 from genlab.models.base import Decodes, Encodes
 from genlab.noise import Noise
 from genlab.tasks.base import Made, capable, chosen_labels, examples_of
@@ -54,7 +55,8 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
         curves = torch.stack(rows)[:MOST, None, :, :2]
         title = f"{options['path']} paths between latent codes, in data space"
         draw = partial(plots.lines, curves=curves, data=examples_of(loaded).x[:, :2], title=title, ends=True)
-    return Made(torch.cat(rows), y, draw=draw, columns=STEPS, arrays=arrays)
+    titles = Titles([(f"{options['path']} path", STEPS)])
+    return Made(torch.cat(rows), y, draw=draw, columns=STEPS, titles=titles, arrays=arrays)
 
 
 def encoded(loaded: Loaded, seeds: list[int], device: Any) -> Tensor:

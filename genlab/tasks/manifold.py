@@ -26,6 +26,8 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
         raise ConfigError(
             "task", "manifold", f"it takes two latent dimensions, model.latent=2, and here are {model.latent}"
         )
+    if loaded.spec.kind != "image":
+        raise ConfigError("task", "manifold", f"it draws images, and these data are {loaded.spec.kind}", "warp")
     line = torch.special.ndtri((torch.arange(SIDE) + 0.5) / SIDE)
     z = torch.cartesian_prod(line.flip(0), line).flip(1).to(device)  # rows from above, columns from the left
     y = chosen_labels(loaded, options, 1)
