@@ -27,7 +27,8 @@ def options(verb: str, words: Sequence[str], folders: Sequence[str] = ()) -> dic
     """
     problems = Problems()
     base = config.compose(verb, [], folders).config
-    composed = put_in(verb, sorted_out(verb, words, base, groups(folders), problems), folders, problems)
+    whole = put_in(verb, sorted_out(verb, words, base, groups(folders), problems), folders, problems)
+    composed = whole.config
     if "plugins" in composed:
         composed["plugins"] = listed(composed["plugins"])
         try:
@@ -44,7 +45,7 @@ def options(verb: str, words: Sequence[str], folders: Sequence[str] = ()) -> dic
     problems.stop()
     if "config_dir" in composed:  # the page looks for presets there, too
         composed["config_dir"] = [*(composed["config_dir"] or []), *folders]
-    return composed
+    return composed | {"choices": {group: name for group, name in whole.choices.items() if name}}
 
 
 def mistakes(
@@ -100,10 +101,10 @@ def sorted_out(
     return [word for word in given if word.lstrip("+").partition(".")[0] not in lost]
 
 
-def put_in(verb: str, given: Sequence[str], folders: Sequence[str], problems: Problems) -> dict[str, Any]:
+def put_in(verb: str, given: Sequence[str], folders: Sequence[str], problems: Problems) -> config.Composed:
     """The options with overrides put in; those that Hydra does not take are problems, and left out."""
     try:
-        return config.compose(verb, given, folders).config
+        return config.compose(verb, given, folders)
     except config.COMPOSE_ERRORS:
         sound: list[str] = []
         for word in given:
@@ -114,7 +115,7 @@ def put_in(verb: str, given: Sequence[str], folders: Sequence[str], problems: Pr
                 key, _, value = word.partition("=")
                 reason = "cannot be read" if value[:1] in "'\"[{" else config.plainly(error).reason
                 problems.add(ConfigError(key.lstrip("+"), value, reason, "", "command line"))
-        return config.compose(verb, sound, folders).config
+        return config.compose(verb, sound, folders)
 
 
 def chosen_first(group: str, node: Mapping[str, Any]) -> ConfigError:

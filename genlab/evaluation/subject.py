@@ -151,7 +151,10 @@ def _from_folder(path: Path, spec: Spec) -> Examples:
         rows.append(x)
     if spoilt:
         raise UnreadableError(spoilt)
-    return Examples(torch.from_numpy(np.stack(rows)))
+    x = np.stack(rows)
+    if spec.shape[0] == 3 and (x[:, :1] == x[:, 1:]).all() and ranks.first():
+        print(f"{path.name}: all its images are grey, and the data are {_like(spec)}", file=sys.stderr)
+    return Examples(torch.from_numpy(x))
 
 
 def _from_file(path: Path, spec: Spec) -> Examples:
@@ -244,6 +247,4 @@ def data_of(config: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Any,
     other = options.get("data")
     data: Any = build(at_rest(other or config["data"]))
     name = str(getattr(data, "name", type(data).__name__.lower()))
-    if not other:
-        name = str((config.get("choices") or {}).get("data") or name)
-    return data, name
+    return data, str(((options if other else config).get("choices") or {}).get("data") or name)
