@@ -100,7 +100,7 @@ def written(figure: Figure) -> str:
     return f"{figure.mark} {text}".lstrip()
 
 
-VARYING = ("checkpoint", "step")
+VARYING = ("checkpoint", "step", "samples")
 """Entries of a protocol that are named together where figures differ in them alone."""
 
 

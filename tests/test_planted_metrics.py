@@ -148,7 +148,8 @@ def test_a_blob_touches_most_modes_and_captures_none():
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
 def test_no_sample_near_a_mode_leaves_no_histogram():
-    found = figures(Modes(Ring()), generated=torch.zeros(30, 2))
+    with pytest.warns(UserWarning, match="no sample is near a mode"):
+        found = figures(Modes(Ring()), generated=torch.zeros(30, 2))
     assert values(found) == {"modes": 0, "high_quality": 0}
     with pytest.raises(GenlabError, match="none"):
         figures(Modes(Ring()), generated=torch.zeros(0, 2))

@@ -17,7 +17,7 @@ from genlab.data.base import Data
 from genlab.errors import ConfigError, GenlabError
 from genlab.evaluation import results, subject
 from genlab.evaluation.measure import measure, say
-from genlab.evaluation.results import Asked, Note, Row, new_lines, repeated
+from genlab.evaluation.results import Asked, Note, Row, new_lines, repeated, short
 from genlab.evaluation.subject import Subject
 from genlab.evaluation.wanted import wanted
 from genlab.metrics.base import GENERATED
@@ -150,6 +150,8 @@ def of_samples(
         raise ConfigError("samples", place, f"stands beside runs of {names}; say data=... for one of them")
     data, name = next(iter(sets.values()))
     made = subject.of_files(place, data.spec, int(options["batch"]))
+    if made.n != int(options["n"]) and not quiet:
+        say(f"{short(made.title)}: all {made.n} of its examples are measured, for n is of models")
     return row_of(made, data, name, options, device, tell, quiet)
 
 

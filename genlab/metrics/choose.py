@@ -76,7 +76,10 @@ def choose(
                 left_out[title] = refusal
             else:
                 metrics[name if extractor is None else f"{name}_{extractor.name}"] = metric
-    return metrics, left_out
+    taken: list[Any] = list(metrics.values())
+    there = {figure for metric in taken for figure in metric.figures}  # several metrics may give one figure
+    lacking = {", ".join(f for f in title.split(", ") if f not in there): why for title, why in left_out.items()}
+    return metrics, {title: why for title, why in lacking.items() if title}
 
 
 def extractors(options: Mapping[str, Any], spec: Spec) -> tuple[list[Shared], list[str]]:

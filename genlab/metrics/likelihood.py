@@ -111,7 +111,7 @@ class Likelihood(Metric):
             figures["bpd"] = Figure(value / unit, mark, error, protocol | how)
         if self.count[1]:
             value, stderr = self._mean(1)
-            figures["negative_elbo"] = Figure(value, "<=", stderr, protocol | {"k": 1})
+            figures["negative_elbo"] = Figure(value, "<=", stderr, protocol | {"k": 1, "drawn after": int(self.draws)})
         if self.count[2]:
             value, stderr = self._mean(2)
             figures["ess"] = Figure(value, "~", stderr, protocol | how)

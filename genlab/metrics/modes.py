@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any, ClassVar
 
 import torch
@@ -87,7 +88,9 @@ class Modes(Metric):
             "modes": Figure(int((self.count >= self.least).sum()), protocol=protocol | {"least": self.least}),
             "high_quality": Figure(share, stderr=math.sqrt(share * (1 - share) / n), protocol=protocol),
         }
-        if good:
+        if not good:
+            warnings.warn("no sample is near a mode, so there is no reverse_kl", stacklevel=2)
+        else:
             figures["reverse_kl"] = Figure(reverse_kl(self.count), protocol=protocol)
         return figures
 
