@@ -8,8 +8,9 @@ from torch import nn
 
 from genlab.errors import ConfigError
 from genlab.losses.non_saturating import NonSaturating
+from genlab.losses.relativistic import Relativistic
 from genlab.losses.wasserstein import Wasserstein
-from genlab.models.gan import dcgan, mlp, resnet
+from genlab.models.gan import dcgan, improved, mlp, resnet, resnet101, sngan
 from genlab.models.gan.critic import Critic, apart, joined, packed
 from genlab.models.gan.gan import GAN
 from genlab.noise import Noise
@@ -192,3 +193,48 @@ def test_a_sum_asks_a_generator_for_all_that_its_parts_ask():
     total = Sum(parts).imitation(lambda x: x, x, fake)
     known = parts["match"].imitation(lambda x: x, x, fake) + parts["away"].imitation(lambda x: x, x, fake)
     torch.testing.assert_close(total, known)
+
+
+@pytest.mark.parametrize("net", [mlp, dcgan, resnet, sngan, resnet101, improved])
+@pytest.mark.parametrize("pack", [1, 2])
+def test_features_and_values_come_of_one_pass(net, pack):
+    """The net is called once for both, and says what it says when it is asked for either alone."""
+    torch.manual_seed(0)
+    spec = DIGITS if net is not resnet101 else Spec("image", (1, 16, 16), 17)
+    narrow = (
+        {"widths": (9, 8)}
+        if net is improved
+        else {"width": 4} | ({"blocks": 3} if net is resnet101 else {"norm": None})
+    )
+    critic = Critic(net.Discriminator(spec.packed(pack), **narrow), pack).eval()
+    real, fake = torch.randn(7, *spec.shape), torch.randn(10, *spec.shape)  # seven make three pairs
+    passes = []
+    first = next(part for part in critic.net.modules() if isinstance(part, nn.Linear | nn.Conv2d))
+    first.register_forward_hook(lambda *_: passes.append(1))
+    on_both = critic.view(real, fake)
+    assert len(passes) == 1 and not critic.mixes
+    for x, (values, features) in zip((real, fake), on_both, strict=True):
+        torch.testing.assert_close(values, critic(x))
+        torch.testing.assert_close(features, critic.net.features(packed(x, pack)))
+        torch.testing.assert_close(critic.see(x), (values, features))
+    torch.testing.assert_close(critic.rate(real, fake), (on_both[0][0], on_both[1][0]))
+    loss = NonSaturating()
+    alone, known = (critic.turn(real, fake, loss, None, rated=rated)[0] for rated in (None, critic.rate(real, fake)))
+    assert torch.equal(alone, known)
+
+
+@pytest.mark.parametrize("loss", [NonSaturating(), Relativistic()])
+def test_known_values_of_generated_examples_change_nothing(loss):
+    torch.manual_seed(0)
+    critic = Critic(mlp.Discriminator(DIGITS, width=8, norm="batch"))
+    real, fake = torch.randn(2, 12, 1, 8, 8)
+    torch.testing.assert_close(critic.against(fake, loss, real), critic.against(fake, loss, real, rated=critic(fake)))
+
+
+def test_a_critic_that_mixes_a_batch_sees_real_and_generated_examples_apart():
+    torch.manual_seed(0)
+    critic = Critic(dcgan.Discriminator(DIGITS, width=4, norm="batch"))
+    real, fake = torch.randn(8, 1, 8, 8), 2 + torch.randn(12, 1, 8, 8)
+    (on_real, _), (on_fake, features) = critic.view(real, fake)
+    torch.testing.assert_close((on_real, on_fake), (critic(real), critic(fake)))
+    torch.testing.assert_close(features, critic.net.features(fake))

@@ -7,8 +7,10 @@ import torch
 
 from genlab.losses.non_saturating import NonSaturating
 from genlab.models.gan import dcgan, mlp, resnet
+from genlab.models.gan.critic import packed
 from genlab.models.gan.mad import MADGAN
 from genlab.noise import Noise
+from genlab.penalties.feature_matching import FeatureMatching
 from genlab.spec import Spec, to_signed
 
 DIGITS = Spec("image", (1, 8, 8), 17)
@@ -81,3 +83,28 @@ def test_each_player_learns_in_its_turn(pack):
         assert all((p.grad is not None) == (id(p) in own) for p in model.parameters())
         for p in model.parameters():
             p.grad = None
+
+
+def test_packs_of_two_generators_name_each_by_its_share():
+    """Of three generators' two examples each, packs of three are of the first two, and of the last two."""
+    model = game(pack=3).eval()
+    x = torch.randint(17, (6, 1, 8, 8), dtype=torch.uint8)
+    torch.manual_seed(1)
+    _, parts = model.turn("critic", {"x": x}, NonSaturating(), None)
+    torch.manual_seed(1)
+    logs = model.critic.net.net(packed(model.make(torch.randn(6, 5)), 3))[:, 1:].log_softmax(1)
+    known = -(2 * logs[0, 0] + logs[0, 1] + logs[1, 1] + 2 * logs[1, 2]) / 6
+    torch.testing.assert_close(parts["names"], known.detach())
+
+
+def test_features_can_be_matched():
+    model = game()
+    batch = {"x": torch.randint(17, (12, 1, 8, 8), dtype=torch.uint8)}
+    values = []
+    for penalty in (None, FeatureMatching(weight=3.0)):
+        torch.manual_seed(1)
+        values.append(model.turn("generator", batch, NonSaturating(), penalty)[0])
+    torch.manual_seed(1)
+    net, made = model.critic.net.net, model.make(torch.randn(12, 5))
+    apart = net.features(to_signed(batch["x"], 17)).mean(0) - net.features(made).mean(0)
+    torch.testing.assert_close(values[1] - values[0], 3 * apart.square().mean())

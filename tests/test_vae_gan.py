@@ -9,6 +9,7 @@ from torch.nn.functional import softplus
 from genlab.losses.non_saturating import NonSaturating
 from genlab.models.base import Encodes, Game, Posterior, Samples
 from genlab.models.gan import dcgan, mlp, resnet
+from genlab.models.gan.critic import Critic
 from genlab.models.gan.vae_gan import VAEGAN
 from genlab.spec import Spec, to_signed
 
@@ -74,3 +75,20 @@ def test_turns_are_those_of_algorithm_1():
     on_fake = torch.cat((d(x), d(prior)))
     torch.testing.assert_close(value("critic"), softplus(-d(real)).mean() + softplus(on_fake).mean())
     torch.testing.assert_close(value("generator"), 0.5 * similar + softplus(-on_fake).mean())
+
+
+@pytest.mark.parametrize("minibatch", [0, 4])
+def test_the_critic_rates_as_many_real_examples_as_generated_ones(minibatch):
+    """Where examples are compared with the rest of their batch, that is part of what they are rated by."""
+    model, made = game(), batch()
+    torch.manual_seed(2)
+    model.critic = Critic(mlp.Discriminator(DIGITS, width=8, minibatch=minibatch))
+    torch.manual_seed(1)
+    value, _ = model.turn("critic", made, NonSaturating(), None)
+    torch.manual_seed(1)
+    mean, log_variance = model.posterior(made["x"])
+    code = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
+    fake = model.generator(torch.cat((code, torch.randn_like(mean))))
+    real = to_signed(made["x"], 17)
+    d = model.critic
+    torch.testing.assert_close(value, softplus(-d(torch.cat((real, real)))).mean() + softplus(d(fake)).mean())

@@ -78,29 +78,27 @@ class ACGAN(nn.Module):
         z = torch.randn(len(real), self.latent, device=real.device)
         if player == "generator":
             fake = self.generator(z, given)
-            value = self.critic.against(fake, loss, real, penalty=penalty)
+            rated, seen = self.critic.see(fake)
+            value = self.critic.against(fake, loss, real, penalty=penalty, rated=rated)
             parts = {"generator": value.detach()}
-            named = self.unnamed(fake, given)
+            named = cross_entropy(self.name(fake, seen), given)
         else:
             with torch.no_grad():
                 fake = self.generator(z, given)
-            value, parts = self.critic.turn(real, fake, loss, penalty)
-            named = self.unnamed(real, given)
+            (on_real, of_real), (on_fake, of_fake) = self.critic.view(real, fake)
+            value, parts = self.critic.turn(real, fake, loss, penalty, rated=(on_real, on_fake))
+            named = cross_entropy(self.name(real, of_real), given)
             if not self.real_only:
-                named = named + self.unnamed(fake, given)
+                named = named + cross_entropy(self.name(fake, of_fake), given)
         parts["classes"] = named.detach()
         return value + self.weights[player] * named, parts
 
-    def unnamed(self, x: Tensor, given: Tensor) -> Tensor:
-        """-E[log C(y | x)]."""
-        return cross_entropy(self.name(x), given)
-
-    def name(self, x: Tensor) -> Tensor:
-        """Logits of the classes of scaled examples, (B, K)."""
+    def name(self, x: Tensor, features: Tensor | None = None) -> Tensor:
+        """Logits of the classes of scaled examples, (B, K), by the critic's features of them, if they are known."""
         if self.classifier is None:
             assert self.trunk is not None
             return self.trunk(x)
-        return self.classifier(self.critic.net.features(x))
+        return self.classifier(self.critic.net.features(x) if features is None else features)
 
     def classify(self, x: Tensor) -> Tensor:
         """Logits of the classes of data-space examples, (B, K)."""

@@ -24,6 +24,9 @@ class Critic(nn.Module):
     * A penalty is computed in full precision: under autocast the gradient of a gradient loses its last bits. One on
       things that belong together sees them as one flat vector, so its norms run over all of them.
     * Conditions (``given``) are not examples: no penalty differentiates by them.
+    * What a game reads off the features beside the value comes of the same pass through the net: ``see`` and ``view``
+      give both, and ``turn`` and ``against`` take values that are known already. A net says what it makes of its
+      features by ``values(h)``, where that is more than its ``head``.
 
     Args:
         net: called with what is seen, packed, and then the conditions, if any; gives values, (B / pack,).
@@ -34,27 +37,45 @@ class Critic(nn.Module):
         super().__init__()
         self.net: Any = net
         self.pack = pack
-        self.mixes = any(
-            isinstance(part, nn.modules.batchnorm._BatchNorm) or getattr(part, "mixes", False) for part in net.modules()
-        )
+        self.compares = any(getattr(part, "mixes", False) for part in net.modules())
+        self.mixes = self.compares or any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in net.modules())
 
-    def forward(self, seen: Seen, given: Tensor | None = None) -> Tensor:
-        """Values, (B / pack,), of what is seen under the conditions ``given``, (B, K)."""
+    def forward(
+        self, seen: Seen, given: Tensor | None = None, featured: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Values, (B / pack,), of what is seen under the conditions ``given``, (B, K); its features, too, if
+        ``featured``."""
         parts = (seen,) if isinstance(seen, Tensor) else seen
         if given is not None:
             parts = (*parts, given)
-        values = self.net(*(packed(part, self.pack) for part in parts))
+        packs = [packed(part, self.pack) for part in parts]
+        features = self.net.features(*packs) if featured else None
+        of_features = values_of(self.net) if featured else None
+        values = of_features(features) if of_features else self.net(*packs)
         # Losses take differences, exponentials and means of values: 16 bits lose too many of them.
-        return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+        values = values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+        return values if features is None else (values, features)
+
+    def see(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Values of examples, (B / pack,), and the features they are made of, (B / pack, F)."""
+        return self(x, featured=True)
 
     def rate(self, real: Seen, fake: Seen, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Values of what is real and of what is generated, (B / pack,) each."""
+        """Values of what is real and of what is generated, (B / pack,) each; without conditions there may be more of
+        one kind."""
         if self.mixes:
             return self(real, given), self(fake, given)
-        both = None if given is None else torch.cat((given, given))
-        if isinstance(real, Tensor) and isinstance(fake, Tensor):
-            return self(torch.cat((real, fake)), both).chunk(2)  # type: ignore[return-value]
-        return self(tuple(map(torch.cat, zip(real, fake, strict=True))), both).chunk(2)  # type: ignore[return-value]
+        seen, sizes = self._together(real, fake, given)
+        return self(seen).split(sizes)  # type: ignore[return-value]
+
+    def view(self, real: Tensor, fake: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """``see`` of real and of generated examples, of which there may be more of one kind."""
+        if self.mixes:
+            return self.see(real), self.see(fake)
+        seen, sizes = self._together(real, fake, None)
+        values, features = self(seen, featured=True)
+        (on_real, on_fake), (of_real, of_fake) = values.split(sizes), features.split(sizes)
+        return (on_real, of_real), (on_fake, of_fake)
 
     def turn(
         self,
@@ -63,9 +84,11 @@ class Critic(nn.Module):
         loss: AdversarialLoss,
         penalty: Penalty | None,
         given: Tensor | None = None,
+        rated: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """What the critic minimises, and parts for the log; ``critic`` among them is the loss without the penalty."""
-        on_real, on_fake = self.rate(real, fake, given)
+        """What the critic minimises, and parts for the log; ``critic`` among them is the loss without the penalty.
+        ``rated`` are the values of both, where they are known."""
+        on_real, on_fake = self.rate(real, fake, given) if rated is None else rated
         value = loss.critic(on_real, on_fake, *self._examples(loss, real, fake))
         parts = {
             "critic": value.detach(),
@@ -85,14 +108,16 @@ class Critic(nn.Module):
         real: Seen,
         given: Tensor | None = None,
         penalty: Penalty | None = None,
+        rated: Tensor | None = None,
     ) -> Tensor:
-        """What a generator of ``fake`` minimises; ``real`` is rated only where the loss asks for it."""
+        """What a generator of ``fake`` minimises; ``real`` is rated only where the loss asks for it. ``rated`` are the
+        values of ``fake``, where they are known."""
         examples = self._examples(loss, real, fake)
         if getattr(loss, "needs_real", False):
-            on_real, on_fake = self.rate(real, fake, given)
+            on_real, on_fake = self.rate(real, fake, given) if rated is None else (self(real, given), rated)
             value = loss.generator(on_fake, on_real, *examples)
         else:
-            value = loss.generator(self(fake, given), None, *examples)
+            value = loss.generator(self(fake, given) if rated is None else rated, None, *examples)
         alone = isinstance(real, Tensor) and isinstance(fake, Tensor) and given is None
         if penalty is not None and alone and hasattr(self.net, "features"):
             shown = joined(real, self.pack), joined(fake, self.pack)
@@ -135,11 +160,30 @@ class Critic(nn.Module):
         with torch.autocast(real.device.type, enabled=False):
             return penalty.term(rated, real.float(), fake.float())
 
+    def _together(self, real: Seen, fake: Seen, given: Tensor | None) -> tuple[tuple[Tensor, ...], list[int]]:
+        """What is real and what is generated, one after the other, and the number of packs of each."""
+        sides = [(side,) if isinstance(side, Tensor) else side for side in (real, fake)]
+        sizes = [len(side[0]) // self.pack for side in sides]
+        if given is not None:
+            sides = [(*side, given) for side in sides]
+        whole = [[part[: size * self.pack] for part in side] for side, size in zip(sides, sizes, strict=True)]
+        return tuple(map(torch.cat, zip(*whole, strict=True))), sizes
+
     def _examples(self, loss: AdversarialLoss, real: Seen, fake: Seen) -> tuple[tuple[Tensor, Tensor], ...]:
         """The pair (real, fake), (B / pack, D) each, for a loss that is defined on examples too; else nothing."""
         if not getattr(loss, "needs_examples", False):
             return ()
         return ((joined(real, self.pack).flatten(1), joined(fake, self.pack).flatten(1)),)
+
+
+def values_of(net: nn.Module) -> Any:
+    """That which makes a net's values of its features, (B, F) to (B,) or (B, outputs); None where it is not told."""
+    return getattr(net, "values", None) or getattr(net, "head", None)
+
+
+def asks_for_real(loss: AdversarialLoss) -> bool:
+    """Whether a generator's loss looks at what is real, too."""
+    return getattr(loss, "needs_real", False) or getattr(loss, "needs_examples", False)
 
 
 def packed(x: Tensor, pack: int) -> Tensor:

@@ -86,6 +86,10 @@ class Discriminator(nn.Module):
         """The last hidden layer, (B, F), without its noise."""
         return self.layers(x.flatten(1))
 
+    def values(self, h: Tensor) -> Tensor:
+        """Of features, (B, F), to (B,), or (B, outputs)."""
+        return self.head(self.disturbed(h))
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, *spec.shape) to (B,), or (B, outputs)."""
-        return self.head(self.disturbed(self.features(x)))
+        return self.values(self.features(x))

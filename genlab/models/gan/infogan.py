@@ -101,25 +101,30 @@ class InfoGAN(nn.Module):
         codes = self.codes(torch.randn(len(real), self.latent, device=real.device))
         if player == "generator":
             fake = self.make(codes)
-            value = self.critic.against(fake, loss, real, penalty=penalty)
+            rated, seen = self.critic.see(fake)
+            value = self.critic.against(fake, loss, real, penalty=penalty, rated=rated)
             parts = {"generator": value.detach()}
         else:
             with torch.no_grad():
                 fake = self.make(codes)
-            value, parts = self.critic.turn(real, fake, loss, penalty)
-        uncertainty, missed = self.missing(fake, codes)
+            (on_real, _), (on_fake, seen) = self.critic.view(real, fake)
+            value, parts = self.critic.turn(real, fake, loss, penalty, rated=(on_real, on_fake))
+        uncertainty, missed = self.missing(seen if self.trunk is None else self.trunk(fake), codes)
         parts["information"] = math.log(self.categories) - uncertainty.detach()
         return value + self.weight * (uncertainty + self.continuous_weight * missed), parts
 
-    def missing(self, x: Tensor, codes: Codes) -> tuple[Tensor, Tensor]:
+    def missing(self, features: Tensor, codes: Codes) -> tuple[Tensor, Tensor]:
         """-E[log Q] of the categorical code and, up to a constant, of the continuous ones."""
-        logits, mean = self.recognise(x)
+        logits, mean = self.read(features)
         missed = (codes.continuous - mean).square().sum(1).mean() / 2
         return cross_entropy(logits, codes.category), missed
 
     def recognise(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Q of scaled examples: logits of the category, (B, categories), and means of the rest, (B, C)."""
-        features = self.critic.net.features(x) if self.trunk is None else self.trunk(x)
+        return self.read(self.critic.net.features(x) if self.trunk is None else self.trunk(x))
+
+    def read(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Q of the features that it sees, (B, F)."""
         found = self.recognition(features)
         return found[:, : self.categories], found[:, self.categories :]
 

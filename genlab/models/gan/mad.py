@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from genlab.models.base import AdversarialLoss, Batch
-from genlab.models.gan.critic import Critic
+from genlab.models.gan.critic import Critic, packed, values_of
 from genlab.noise import Noise
 from genlab.penalties.base import Penalty
 from genlab.spec import Spec, from_signed, to_signed
@@ -18,17 +18,29 @@ class Accuser(nn.Module):
     """d(x) = l_0(x) - log sum_i exp(l_i(x)): the logit of real against made by any of the generators i = 1 ... k.
 
     Args:
-        net: a module from scaled examples to logits l, (B, k + 1), real first.
+        net: a module from scaled examples to logits l, (B, k + 1), real first, with ``features``.
     """
 
     def __init__(self, net: nn.Module):
         super().__init__()
         self.net: Any = net
 
+    def features(self, x: Tensor) -> Tensor:
+        """What the net's last layer is given, (B, F)."""
+        return self.net.features(x)
+
+    def logits(self, h: Tensor) -> Tensor:
+        """Of features, (B, F) to (B, k + 1)."""
+        return values_of(self.net)(h)
+
+    def values(self, h: Tensor) -> Tensor:
+        """Of features, (B, F) to (B,)."""
+        logits = self.logits(h)
+        return logits[:, 0] - logits[:, 1:].logsumexp(1)
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, *spec.shape) to (B,)."""
-        logits = self.net(x)
-        return logits[:, 0] - logits[:, 1:].logsumexp(1)
+        return self.values(self.features(x))
 
 
 class MADGAN(nn.Module):
@@ -45,12 +57,12 @@ class MADGAN(nn.Module):
     Args:
         spec: of the data.
         generator: called with ``(spec, latent)``; a module from z to scaled examples.
-        discriminator: called with ``(spec, outputs=k + 1)``.
+        discriminator: called with ``(spec, outputs=k + 1)``; a module with ``features``.
         generators: number k.
         noise: number of dimensions of z.
         identify: weight of the generators' names.
         net: the word from which a preset names the nets.
-        pack: number of examples that the critic rates as one, all of one generator.
+        pack: number of examples that the critic rates as one; where they are of two generators, each has its share.
     """
 
     takes_imitation: ClassVar = True  # penalties of generators
@@ -84,26 +96,29 @@ class MADGAN(nn.Module):
         -E[log p(i | G_i(z))], log k where they are all alike."""
         real = to_signed(batch["x"], self.spec.levels)
         z = torch.randn(len(real), self.noise, device=real.device)
-        parts = z.chunk(len(self.generators))
         if player == "generator":
-            fake = torch.cat([make(part) for make, part in zip(self.generators, parts, strict=False)])
-            value = self.critic.against(fake, loss, real, penalty=penalty)
+            value = self.critic.against(self.make(z), loss, real, penalty=penalty)
             return value, {"generator": value.detach()}
         with torch.no_grad():
-            made = [make(part) for make, part in zip(self.generators, parts, strict=False)]
-        value, told = self.critic.turn(real, torch.cat(made), loss, penalty)
-        losses = [self.named(x, number) * len(x) / len(real) for number, x in enumerate(made)]
-        names = torch.stack(losses).sum()
+            fake = self.make(z)
+        (on_real, _), (on_fake, seen) = self.critic.view(real, fake)
+        value, told = self.critic.turn(real, fake, loss, penalty, rated=(on_real, on_fake))
+        names = self.missed(seen, len(real))
         told["names"] = names.detach()
         return value + self.identify * names, told
 
-    def named(self, x: Tensor, number: int) -> Tensor:
-        """-E[log p(number | x)] among the generators, of scaled examples."""
-        net, pack = self.critic.net.net, self.critic.pack
-        count = len(x) // pack
-        seen = x if pack == 1 else x[: count * pack].reshape(count, pack * x.shape[1], *x.shape[2:])
-        logits = net(seen)[:, 1:]
-        return cross_entropy(logits, torch.full((len(seen),), number, device=x.device))
+    def make(self, z: Tensor) -> Tensor:
+        """Scaled examples, one after another of all generators, each of an equal part of z, (B, noise)."""
+        parts = z.chunk(len(self.generators))
+        return torch.cat([make(part) for make, part in zip(self.generators, parts, strict=False)])
+
+    def missed(self, seen: Tensor, batch: int) -> Tensor:
+        """-E[log p(i | G_i(z))], by the critic's features of what ``make`` has made of a batch of z, (B / pack, F)."""
+        count = len(self.generators)
+        makers = torch.arange(batch, device=seen.device) // -(-batch // count)
+        shares = packed(one_hot(makers, count).to(seen.dtype), self.critic.pack)
+        shares = shares.unflatten(1, (-1, count)).mean(1)
+        return cross_entropy(self.critic.net.logits(seen)[:, 1:], shares)
 
     def criticise(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The critic's values of data-space examples, (B,); of packs of equal ones, where it rates packs."""

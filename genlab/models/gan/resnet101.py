@@ -151,6 +151,10 @@ class Discriminator(nn.Module):
         """What the last layer is given, (B, F): the last maps, flat."""
         return self.blocks(x).flatten(1)
 
+    def values(self, h: Tensor, given: Tensor | None = None) -> Tensor:
+        """Of features, (B, F), and (B, K), to (B,), or (B, outputs)."""
+        return self.head(h, given) / 5
+
     def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         """(B, C, H, W) and (B, K) to (B,), or (B, outputs)."""
-        return self.head(self.features(x), given) / 5
+        return self.values(self.features(x), given)

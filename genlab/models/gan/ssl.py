@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from genlab.errors import ConfigError
 from genlab.models.base import AdversarialLoss, Batch
-from genlab.models.gan.critic import Critic
+from genlab.models.gan.critic import Critic, values_of
 from genlab.noise import Noise
 from genlab.penalties.base import Penalty
 from genlab.spec import Spec, from_signed, to_signed
@@ -19,12 +19,20 @@ class Evidence(nn.Module):
     """d(x) = log sum_k exp(l_k(x)): the logit of being real, where the logit of "generated" is fixed at 0.
 
     Args:
-        net: a module from scaled examples to logits l of the classes, (B, K).
+        net: a module from scaled examples to logits l of the classes, (B, K), with ``features``.
     """
 
     def __init__(self, net: nn.Module):
         super().__init__()
         self.net: Any = net
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the net's last layer is given, (B, F)."""
+        return self.net.features(x)
+
+    def values(self, h: Tensor) -> Tensor:
+        """Of features, (B, F) to (B,)."""
+        return values_of(self.net)(h).logsumexp(1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, *spec.shape) to (B,)."""
@@ -112,12 +120,13 @@ class SemiSupervisedGAN(nn.Module):
 
     def imitate(self, real: Tensor, fake: Tensor, loss: AdversarialLoss) -> tuple[Tensor, dict[str, Tensor]]:
         """What the generator minimises."""
-        seen, made = (self.classifier.features(x).float() for x in (real, fake))  # 16 bits lose the difference of means
-        apart = seen.mean(0) - made.mean(0)
+        rated, made = self.critic.see(fake) if self.adversarial else (None, self.classifier.features(fake))
+        seen = self.classifier.features(real)
+        apart = seen.float().mean(0) - made.float().mean(0)  # 16 bits lose the difference of means
         matched = apart.square().mean() if self.norm == "squared" else apart.abs().mean()
         value, parts = self.matching * matched, {"matching": matched.detach()}
         if self.adversarial:
-            value = value + self.adversarial * self.critic.against(fake, loss, real)
+            value = value + self.adversarial * self.critic.against(fake, loss, real, rated=rated)
         return value, parts | {"generator": value.detach()}
 
     def classify(self, x: Tensor) -> Tensor:

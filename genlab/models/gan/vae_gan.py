@@ -64,23 +64,27 @@ class VAEGAN(nn.Module):
         code = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
         if player == "encoder":
             kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
-            unlike = self.unlike(real, self.generator(code))
+            unlike = self.unlike(real, self.critic.net.features(self.generator(code)))
             return kl + unlike, {"kl": kl.detach(), "features": unlike.detach()}
         z, twice = torch.randn_like(mean), torch.cat((real, real))
         if player == "critic":
             with torch.no_grad():
                 fake = self.generator(torch.cat((code, z)))
-            return self.critic.turn(twice, fake, loss, penalty)
+            if self.critic.compares:  # and could tell by their number who is real
+                return self.critic.turn(twice, fake, loss, penalty)
+            on_real, on_fake = self.critic.rate(real, fake)
+            return self.critic.turn(twice, fake, loss, penalty, rated=(on_real.repeat(2), on_fake))
         fake = self.generator(torch.cat((code.detach(), z)))
-        value = self.critic.against(fake, loss, twice)
-        unlike = self.unlike(real, fake[: len(real)])
+        rated, seen = self.critic.see(fake)
+        value = self.critic.against(fake, loss, twice, rated=rated)
+        unlike = self.unlike(real, seen[: len(real)])
         return self.similarity * unlike + value, {"generator": value.detach(), "features": unlike.detach()}
 
-    def unlike(self, real: Tensor, fake: Tensor) -> Tensor:
-        """L_h."""
+    def unlike(self, real: Tensor, seen: Tensor) -> Tensor:
+        """L_h of scaled examples, (B, *spec.shape), and the features of their reconstructions, (B, F)."""
         with torch.no_grad():
             wanted = self.critic.net.features(real)
-        return (self.critic.net.features(fake).float() - wanted.float()).square().sum(1).mean() / 2
+        return (seen.float() - wanted.float()).square().sum(1).mean() / 2
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x), (B, Z) each."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from genlab.models.base import AdversarialLoss, Batch
 from genlab.models.gan.bigan import BiGAN
+from genlab.models.gan.critic import asks_for_real
 from genlab.penalties.base import Penalty
 from genlab.spec import Spec, to_signed
 
@@ -57,7 +58,7 @@ class VEEGAN(BiGAN):
         z = torch.randn(len(x), self.latent, device=x.device)
         fake = self.generate(z, given)
         with torch.no_grad():  # real pairs would lead the reconstructor to deceive the critic
-            code = self.infer(x, given)
+            code = self.infer(x, given) if asks_for_real(loss) else z
         value = self.critic.against((fake, z), loss, (x, code), given)
         distance = (z - self.encoded(fake, given)).square().sum(1).mean()
         return value + self.weight * distance, {"generator": value.detach(), "distance": distance.detach()}
