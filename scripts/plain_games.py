@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -21,6 +22,7 @@ from torch.nn.utils import parametrizations, parametrize
 from genlab.build import later
 
 Losses = dict[str, Callable[..., Tensor]]
+Seconds = np.ndarray
 Seen = tuple[Tensor, ...]
 Rate = Callable[[Seen, Seen], tuple[Tensor, Tensor]]
 
@@ -55,6 +57,11 @@ CASES = {
 }  # fmt: skip
 
 
+def clock() -> Seconds:
+    """Seconds gone by, and those in which the process was at work, from some point on."""
+    return np.array((time.perf_counter(), time.process_time()))
+
+
 class Averaged:
     """Weight average and the look for NaN, as one writes them by hand."""
 
@@ -73,8 +80,8 @@ class Averaged:
             self.losses.clear()
 
 
-def train(game: str, model: Any, config: dict[str, Any], x: Tensor, y: Tensor, steps: int) -> float:
-    """Seconds of so many steps: the critic's turns, then one turn of each other player."""
+def train(game: str, model: Any, config: dict[str, Any], x: Tensor, y: Tensor, steps: int) -> Seconds:
+    """What so many steps take: the critic's turns, then one turn of each other player."""
     losses = GAMES[game](model)
     players = {name: [p for net in nets for p in net.parameters()] for name, nets in model.players().items()}
     options = config["training"].get("players") or {}
@@ -100,7 +107,7 @@ def train(game: str, model: Any, config: dict[str, Any], x: Tensor, y: Tensor, s
         optimizers[player].zero_grad()
         averaged.losses.append(loss.detach())
 
-    start = time.perf_counter()
+    start = clock()
     for step in range(1, steps + 1):
         for _ in range(config["training"]["critic_steps"]):
             given = examples()
@@ -112,7 +119,7 @@ def train(game: str, model: Any, config: dict[str, Any], x: Tensor, y: Tensor, s
         for player in list(players)[1:]:
             turn(player, *given)
         averaged.step(step)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def rating(net: Callable[..., Tensor], of: nn.Module) -> Rate:
