@@ -24,7 +24,6 @@ from genlab.build import later
 Losses = dict[str, Callable[..., Tensor]]
 Seconds = np.ndarray
 Seen = tuple[Tensor, ...]
-Rate = Callable[[Seen, Seen], tuple[Tensor, Tensor]]
 
 NETS = ["model.generator.width=32", "model.discriminator.width=32"]
 DCGAN = ["model.net=dcgan", *NETS]
@@ -122,7 +121,7 @@ def train(game: str, model: Any, config: dict[str, Any], x: Tensor, y: Tensor, s
     return clock() - start
 
 
-def rating(net: Callable[..., Tensor], of: nn.Module) -> Rate:
+def rating(net: Callable[..., Tensor], of: nn.Module) -> Callable[[Seen, Seen], tuple[Tensor, Tensor]]:
     """What ``net`` says of real and of generated things, in one call unless ``of`` has a batch norm."""
     if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in of.modules()):
         return lambda real, fake: (net(*real), net(*fake))
@@ -134,48 +133,49 @@ def rating(net: Callable[..., Tensor], of: nn.Module) -> Rate:
     return together
 
 
-def logistic(real: Tensor, fake: Tensor) -> Tensor:
-    """-log D(x) - log(1 - D(G(z)))."""
-    return softplus(-real).mean() + softplus(fake).mean()
+def turns(make: Callable[..., Any], critic: Callable[..., Tensor], generator: Callable[..., Tensor]) -> Losses:
+    """Of what ``make`` makes of a batch, by the critic's turn without a gradient, and of the batch."""
+
+    def of_critic(*batch: Tensor) -> Tensor:
+        with torch.no_grad():
+            made = make(*batch)
+        return critic(made, *batch)
+
+    return {"critic": of_critic, "generator": lambda *batch: generator(make(*batch), *batch)}
 
 
-def versus(
-    model: Any, judge: Callable[[Tensor, Tensor], Tensor], fool: Callable[[Tensor], Tensor], net: Any = None
-) -> Losses:
+def versus(model: Any, judge: Callable[..., Tensor], fool: Callable[[Tensor], Tensor], net: Any = None) -> Losses:
     """One generator against one critic, by what each minimises of the critic's values."""
     net = net or model.critic.net
     rate = rating(net, model.critic)
+    return turns(
+        lambda x, y: model.generator(torch.randn(len(x), model.latent)),
+        lambda fake, x, y: judge(*rate((x,), (fake,))),
+        lambda fake, x, y: fool(net(fake)),
+    )
 
-    def critic(x: Tensor, y: Tensor) -> Tensor:
-        with torch.no_grad():
-            fake = model.generator(torch.randn(len(x), model.latent))
-        return judge(*rate((x,), (fake,)))
 
-    def generator(x: Tensor, y: Tensor) -> Tensor:
-        return fool(net(model.generator(torch.randn(len(x), model.latent))))
+def logistic(real: Tensor, fake: Tensor) -> Tensor:
+    return softplus(-real).mean() + softplus(fake).mean()
 
-    return {"critic": critic, "generator": generator}
+
+def taken(fake: Tensor) -> Tensor:
+    return softplus(-fake).mean()
 
 
 def dcgan(model: Any) -> Losses:
-    return versus(model, logistic, lambda fake: softplus(-fake).mean())
+    return versus(model, logistic, taken)
 
 
 def pacgan(model: Any) -> Losses:
-    return versus(
-        model,
-        logistic,
-        lambda fake: softplus(-fake).mean(),
-        lambda x: model.critic.net(x.reshape(-1, 2 * x.shape[1], *x.shape[2:])),
-    )
+    return versus(model, logistic, taken, lambda x: model.critic.net(x.reshape(-1, 2 * x.shape[1], *x.shape[2:])))
 
 
 def lsgan(model: Any) -> Losses:
-    return versus(
-        model,
-        lambda real, fake: ((real - 1).square().mean() + fake.square().mean()) / 2,
-        lambda fake: (fake - 1).square().mean() / 2,
-    )
+    def judge(real: Tensor, fake: Tensor) -> Tensor:
+        return ((real - 1).square().mean() + fake.square().mean()) / 2
+
+    return versus(model, judge, lambda fake: (fake - 1).square().mean() / 2)
 
 
 def wgan(model: Any) -> Losses:
@@ -186,9 +186,11 @@ def sngan(model: Any) -> Losses:
     for layer in [part for part in model.critic.modules() if isinstance(part, nn.Linear | nn.Conv2d)]:
         parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
         parametrizations.spectral_norm(layer)
-    return versus(
-        model, lambda real, fake: (1 - real).relu().mean() + (1 + fake).relu().mean(), lambda fake: -fake.mean()
-    )
+
+    def judge(real: Tensor, fake: Tensor) -> Tensor:
+        return (1 - real).relu().mean() + (1 + fake).relu().mean()
+
+    return versus(model, judge, lambda fake: -fake.mean())
 
 
 def energy(model: Any, power: int) -> Callable[[Tensor], Tensor]:
@@ -197,9 +199,10 @@ def energy(model: Any, power: int) -> Callable[[Tensor], Tensor]:
 
 
 def ebgan(model: Any) -> Losses:
-    return versus(
-        model, lambda real, fake: real.mean() + (0.2 - fake).relu().mean(), lambda fake: fake.mean(), energy(model, 2)
-    )
+    def judge(real: Tensor, fake: Tensor) -> Tensor:
+        return real.mean() + (0.2 - fake).relu().mean()
+
+    return versus(model, judge, Tensor.mean, energy(model, 2))
 
 
 def began(model: Any) -> Losses:
@@ -211,23 +214,22 @@ def began(model: Any) -> Losses:
         k.add_(1e-3 * (0.5 * real.detach() - fake.detach())).clamp_(0, 1)
         return loss
 
-    return versus(model, judge, lambda fake: fake.mean(), energy(model, 1))
+    return versus(model, judge, Tensor.mean, energy(model, 1))
 
 
 def cgan(model: Any) -> Losses:
     make, net = model.generator, model.critic.net
+    rate = rating(net, net)
 
-    def critic(x: Tensor, y: Tensor) -> Tensor:
+    def made(x: Tensor, y: Tensor) -> Seen:
         given = one_hot(y, 10).float()
-        with torch.no_grad():
-            fake = make(torch.randn(len(x), model.latent), given)
-        return logistic(*net(torch.cat((x, fake)), torch.cat((given, given))).chunk(2))
+        return make(torch.randn(len(x), model.latent), given), given
 
-    def generator(x: Tensor, y: Tensor) -> Tensor:
-        given = one_hot(y, 10).float()
-        return softplus(-net(make(torch.randn(len(x), model.latent), given), given)).mean()
-
-    return {"critic": critic, "generator": generator}
+    return turns(
+        made,
+        lambda fake, x, y: logistic(*rate((x, fake[1]), fake)),
+        lambda fake, x, y: taken(net(*fake)),
+    )
 
 
 def unrolled_gan(model: Any) -> Losses:
@@ -246,7 +248,7 @@ def unrolled_gan(model: Any) -> Losses:
                 second[name] = 0.999 * second[name] + 0.001 * slope.square()
                 root = (second[name] / (1 - 0.999**step) + 1e-16).sqrt()
                 weights[name] = weight - model.inner_lr * first[name] / (1 - 0.5**step) / root
-        return softplus(-functional_call(net, weights, fake)).mean()
+        return taken(functional_call(net, weights, fake))
 
     return dcgan(model) | {"generator": generator}
 
@@ -255,21 +257,16 @@ def mad_gan(model: Any) -> Losses:
     net, count = model.critic.net.net, len(model.generators)
     rate = rating(net, net)
 
-    def made(x: Tensor) -> Tensor:
+    def made(x: Tensor, y: Tensor) -> Tensor:
         parts = torch.randn(len(x), model.noise).chunk(count)
         return torch.cat([make(z) for make, z in zip(model.generators, parts, strict=True)])
 
-    def critic(x: Tensor, y: Tensor) -> Tensor:
-        with torch.no_grad():
-            fake = made(x)
+    def critic(fake: Tensor, x: Tensor, y: Tensor) -> Tensor:
         on_real, on_fake = rate((x,), (fake,))
         makers = torch.arange(1, count + 1).repeat_interleave(len(x) // count)
         return cross_entropy(on_real, torch.zeros_like(makers)) + cross_entropy(on_fake, makers)
 
-    def generator(x: Tensor, y: Tensor) -> Tensor:
-        return -net(made(x)).log_softmax(1)[:, 0].mean()
-
-    return {"critic": critic, "generator": generator}
+    return turns(made, critic, lambda fake, x, y: -net(fake).log_softmax(1)[:, 0].mean())
 
 
 def drawn_codes(count: int, model: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -278,113 +275,58 @@ def drawn_codes(count: int, model: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def infogan(model: Any) -> Losses:
-    make, net, infer = model.generator, model.critic.net, model.recognition
-    view = rating(net.features, net)
+    net, view = model.critic.net, rating(model.critic.net.features, model.critic.net)
+
+    def made(x: Tensor, y: Tensor) -> Seen:
+        noise, category, continuous = drawn_codes(len(x), model)
+        codes = torch.cat((noise, one_hot(category, 10), continuous), 1)
+        return model.generator(codes), category, continuous
 
     def missing(features: Tensor, category: Tensor, continuous: Tensor) -> Tensor:
-        logits, mean = infer(features).split((10, 2), 1)
+        logits, mean = model.recognition(features).split((10, 2), 1)
         return cross_entropy(logits, category) + (continuous - mean).square().sum(1).mean() / 2
 
-    def critic(x: Tensor, y: Tensor) -> Tensor:
-        noise, category, continuous = drawn_codes(len(x), model)
-        with torch.no_grad():
-            fake = make(torch.cat((noise, one_hot(category, 10), continuous), 1))
-        real, seen = view((x,), (fake,))
-        return logistic(net.head(real), net.head(seen)) + missing(seen, category, continuous)
+    def critic(fake: Seen, x: Tensor, y: Tensor) -> Tensor:
+        real, seen = view((x,), fake[:1])
+        return logistic(net.head(real), net.head(seen)) + missing(seen, *fake[1:])
 
-    def generator(x: Tensor, y: Tensor) -> Tensor:
-        noise, category, continuous = drawn_codes(len(x), model)
-        seen = net.features(make(torch.cat((noise, one_hot(category, 10), continuous), 1)))
-        return softplus(-net.head(seen)).mean() + missing(seen, category, continuous)
+    def generator(fake: Seen, x: Tensor, y: Tensor) -> Tensor:
+        seen = net.features(fake[0])
+        return taken(net.head(seen)) + missing(seen, *fake[1:])
 
-    return {"critic": critic, "generator": generator}
+    return turns(made, critic, generator)
 
 
 def acgan(model: Any) -> Losses:
-    make, net, name = model.generator, model.critic.net, model.classifier
+    net, name = model.critic.net, model.classifier
     view = rating(net.features, net)
 
-    def critic(x: Tensor, y: Tensor) -> Tensor:
-        with torch.no_grad():
-            fake = make(torch.randn(len(x), model.latent), one_hot(y, 10).float())
+    def critic(fake: Tensor, x: Tensor, y: Tensor) -> Tensor:
         real, seen = view((x,), (fake,))
         return logistic(net.head(real), net.head(seen)) + cross_entropy(name(real), y) + cross_entropy(name(seen), y)
 
-    def generator(x: Tensor, y: Tensor) -> Tensor:
-        seen = net.features(make(torch.randn(len(x), model.latent), one_hot(y, 10).float()))
-        return softplus(-net.head(seen)).mean() + cross_entropy(name(seen), y)
+    def generator(fake: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        seen = net.features(fake)
+        return taken(net.head(seen)) + cross_entropy(name(seen), y)
 
-    return {"critic": critic, "generator": generator}
+    return turns(
+        lambda x, y: model.generator(torch.randn(len(x), model.latent), one_hot(y, 10).float()), critic, generator
+    )
 
 
 def ssl_gan(model: Any) -> Losses:
-    make, net = model.generator, model.critic.net.net
+    net = model.critic.net.net
 
-    def critic(x: Tensor, y: Tensor, labelled: Tensor, classes: Tensor) -> Tensor:
-        with torch.no_grad():
-            fake = make(torch.randn(len(x), model.latent))
+    def critic(fake: Tensor, x: Tensor, y: Tensor, labelled: Tensor, classes: Tensor) -> Tensor:
         real, generated, known = net(torch.cat((x, fake, labelled))).chunk(3)
         return cross_entropy(known, classes) + logistic(real.logsumexp(1), generated.logsumexp(1)) / 2
 
-    def generator(x: Tensor, y: Tensor, *labelled: Tensor) -> Tensor:
-        made = net.features(make(torch.randn(len(x), model.latent)))
+    def generator(fake: Tensor, x: Tensor, *rest: Tensor) -> Tensor:
         with torch.no_grad():
             seen = net.features(x)
-        return (seen.mean(0) - made.mean(0)).square().mean()
+        return (seen.mean(0) - net.features(fake).mean(0)).square().mean()
 
-    return {"critic": critic, "generator": generator}
-
-
-def vae_gan(model: Any) -> Losses:
-    infer, make, net = model.encoder, model.generator, model.critic.net
-    rate = rating(net, net)
-
-    def apart(x: Tensor, seen: Tensor) -> Tensor:
-        with torch.no_grad():
-            wanted = net.features(x)
-        return (seen - wanted).square().sum(1).mean() / 2
-
-    def critic(x: Tensor, y: Tensor) -> Tensor:
-        with torch.no_grad():
-            code = drawn(infer(x))
-            fake = make(torch.cat((code, torch.randn_like(code))))
-        return logistic(*rate((x,), (fake,)))
-
-    def encoder(x: Tensor, y: Tensor) -> Tensor:
-        mean, log_variance = infer(x).chunk(2, 1)
-        log_variance = log_variance.clamp(-10, 10)
-        code = mean + (log_variance / 2).exp() * torch.randn_like(mean)
-        kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
-        return kl + apart(x, net.features(make(code)))
-
-    def generator(x: Tensor, y: Tensor) -> Tensor:
-        with torch.no_grad():
-            code = drawn(infer(x))
-        seen = net.features(make(torch.cat((code, torch.randn_like(code)))))
-        return model.similarity * apart(x, seen[: len(x)]) + softplus(-net.head(seen)).mean()
-
-    return {"critic": critic, "encoder": encoder, "generator": generator}
-
-
-def bigan(model: Any, noisy: bool = False) -> Losses:
-    """Also ALI, whose encoder is ``noisy``."""
-    make, encode, net = model.generator, model.encoder, model.critic.net
-    rate = rating(net, net)
-
-    def pairs(x: Tensor) -> tuple[Seen, Seen]:
-        z = torch.randn(len(x), model.latent)
-        return (x, drawn(encode(x)) if noisy else encode(x)), (make(z), z)
-
-    def critic(x: Tensor, y: Tensor) -> Tensor:
-        with torch.no_grad():
-            real, fake = pairs(x)
-        return logistic(*rate(real, fake))
-
-    def generator(x: Tensor, y: Tensor) -> Tensor:
-        real, fake = rate(*pairs(x))
-        return logistic(fake, real)
-
-    return {"critic": critic, "generator": generator}
+    return turns(lambda x, *rest: model.generator(torch.randn(len(x), model.latent)), critic, generator)
 
 
 def drawn(parameters: Tensor) -> Tensor:
@@ -393,34 +335,95 @@ def drawn(parameters: Tensor) -> Tensor:
     return mean + (log_variance.clamp(-10, 10) / 2).exp() * torch.randn_like(mean)
 
 
+def vae_gan(model: Any) -> Losses:
+    infer, make, net = model.encoder, model.generator, model.critic.net
+    rate = rating(net, net)
+
+    def made(x: Tensor, y: Tensor) -> Tensor:
+        with torch.no_grad():
+            code = drawn(infer(x))
+        return make(torch.cat((code, torch.randn_like(code))))
+
+    def apart(x: Tensor, seen: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = net.features(x)
+        return (seen - wanted).square().sum(1).mean() / 2
+
+    def encoder(x: Tensor, y: Tensor) -> Tensor:
+        mean, log_variance = infer(x).chunk(2, 1)
+        log_variance = log_variance.clamp(-10, 10)
+        kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
+        code = mean + (log_variance / 2).exp() * torch.randn_like(mean)
+        return kl + apart(x, net.features(make(code)))
+
+    def generator(fake: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        seen = net.features(fake)
+        return model.similarity * apart(x, seen[: len(x)]) + taken(net.head(seen))
+
+    found = turns(made, lambda fake, x, y: logistic(*rate((x,), (fake,))), generator)
+    return {"critic": found["critic"], "encoder": encoder, "generator": found["generator"]}
+
+
+def joint(model: Any, made: Callable[[Tensor, Tensor], tuple[Seen, Seen]]) -> Losses:
+    """Pairs, or triples, that the encoder makes against those that the generator makes."""
+    rate = rating(model.critic.net, model.critic.net)
+
+    def generator(pairs: tuple[Seen, Seen], x: Tensor, y: Tensor) -> Tensor:
+        real, fake = rate(*pairs)
+        return logistic(fake, real)
+
+    return turns(made, lambda pairs, x, y: logistic(*rate(*pairs)), generator)
+
+
+def bigan(model: Any) -> Losses:
+    def made(x: Tensor, y: Tensor) -> tuple[Seen, Seen]:
+        z = torch.randn(len(x), model.latent)
+        return (x, model.encoder(x)), (model.generator(z), z)
+
+    return joint(model, made)
+
+
 def ali(model: Any) -> Losses:
-    return bigan(model, noisy=True)
+    def made(x: Tensor, y: Tensor) -> tuple[Seen, Seen]:
+        z = torch.randn(len(x), model.latent)
+        return (x, drawn(model.encoder(x))), (model.generator(z), z)
+
+    return joint(model, made)
+
+
+def hali(model: Any) -> Losses:
+    (make, lower), (infer, higher) = model.generator, model.encoder
+
+    def made(x: Tensor, y: Tensor) -> tuple[Seen, Seen]:
+        top = torch.randn(len(x), model.latent)
+        inferred, low = drawn(infer(x)), drawn(lower(top))
+        return (x, inferred, drawn(higher(inferred))), (make(low).tanh(), low, top)
+
+    return joint(model, made)
 
 
 def posthoc_ali(model: Any) -> Losses:
-    make, encode, judge, net = model.generator, model.encoder, model.judge.net, model.critic.net
-    rate, rate_pairs = rating(judge, judge), rating(net, net)
+    judge, rate, rate_pairs = model.judge.net, *(rating(net.net, net) for net in (model.judge, model.critic))
 
-    def critic(x: Tensor, y: Tensor) -> Tensor:
+    def made(x: Tensor, y: Tensor) -> Seen:
         z = torch.randn(len(x), model.latent)
-        with torch.no_grad():
-            code, fake = drawn(encode(x)), make(z)
-        return logistic(*rate((x,), (fake,))) + logistic(*rate_pairs((x, code), (fake, z)))
+        return model.generator(z), z, drawn(model.encoder(x))
 
-    def generator(x: Tensor, y: Tensor) -> Tensor:
-        z = torch.randn(len(x), model.latent)
-        fake = make(z)
-        real, made = rate_pairs((x, drawn(encode(x))), (fake.detach(), z))
-        return softplus(-judge(fake)).mean() + logistic(made, real)
+    def critic(fake: Seen, x: Tensor, y: Tensor) -> Tensor:
+        return logistic(*rate((x,), fake[:1])) + logistic(*rate_pairs((x, fake[2]), fake[:2]))
 
-    return {"critic": critic, "generator": generator}
+    def generator(fake: Seen, x: Tensor, y: Tensor) -> Tensor:
+        real, made = rate_pairs((x, fake[2]), (fake[0].detach(), fake[1]))
+        return taken(judge(fake[0])) + logistic(made, real)
+
+    return turns(made, critic, generator)
 
 
 def latent_regressor(model: Any) -> Losses:
     def generator(x: Tensor, y: Tensor) -> Tensor:
         z = torch.randn(len(x), model.latent)
         fake = model.generator(z)
-        return softplus(-model.critic.net(fake)).mean() + (model.encoder(fake.detach()) - z).square().sum(1).mean()
+        return taken(model.critic.net(fake)) + (model.encoder(fake.detach()) - z).square().sum(1).mean()
 
     return dcgan(model) | {"generator": generator}
 
@@ -439,27 +442,6 @@ def veegan(model: Any) -> Losses:
         z = torch.randn(len(x), model.latent)
         fake = make(z)
         return (z - encode(fake)).square().sum(1).mean() - net(fake, z).mean()
-
-    return {"critic": critic, "generator": generator}
-
-
-def hali(model: Any) -> Losses:
-    (make, lower), (infer, higher), net = model.generator, model.encoder, model.critic.net
-    rate = rating(net, net)
-
-    def triples(x: Tensor) -> tuple[Seen, Seen]:
-        top = torch.randn(len(x), model.latent)
-        inferred, made = drawn(infer(x)), drawn(lower(top))
-        return (x, inferred, drawn(higher(inferred))), (make(made).tanh(), made, top)
-
-    def critic(x: Tensor, y: Tensor) -> Tensor:
-        with torch.no_grad():
-            real, fake = triples(x)
-        return logistic(*rate(real, fake))
-
-    def generator(x: Tensor, y: Tensor) -> Tensor:
-        real, fake = rate(*triples(x))
-        return logistic(fake, real)
 
     return {"critic": critic, "generator": generator}
 
