@@ -1,11 +1,13 @@
 """Training from a run folder: the step as the one clock, resuming to the bit, orderly stops, guards, and ranks."""
 
 import csv
+import gc
 import os
 import resource
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,17 @@ def test_interrupting_saves_the_step_and_goes_on_from_it(tmp_path, monkeypatch, 
     assert "genlab train run=" in capsys.readouterr().out
     assert train.main(stopped.path) == 0
     assert equal(weights(undisturbed), weights(stopped))
+
+
+def test_a_run_leaves_signals_and_memory_as_they_were(tmp_path):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    training = train.assemble(make(tmp_path / "a", *GAN, "trainer.max_steps=1"))
+    training.trainer.fit(training.module)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    trainer = weakref.ref(training.trainer)
+    del training
+    gc.collect()
+    assert trainer() is None
 
 
 def test_a_step_is_one_generator_update(tmp_path):

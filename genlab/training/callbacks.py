@@ -206,7 +206,8 @@ class Stop(Part):
 
     def end(self) -> None:
         for number, handler in getattr(self, "_handlers", {}).items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == self._caught:  # Lightning has put back those that were there before its own
+                signal.signal(number, handler)
         self._handlers = {}
 
 
