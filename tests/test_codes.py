@@ -126,6 +126,19 @@ def test_classes_are_named_by_both_players():
     torch.testing.assert_close(value, parts["generator"] + 0.5 * parts["classes"])
 
 
+def test_attributes_are_named_each_by_itself():
+    """The cross-entropy is that of a product of Bernoulli distributions: none of them takes from another."""
+    faces = Spec("image", (1, 8, 8), 17, attributes=("Male", "Smiling", "Young"))
+    model = game(ACGAN, spec=faces).eval()
+    made = batch() | {"y": torch.randint(2, (12, 3), dtype=torch.uint8)}
+    torch.manual_seed(1)
+    _, parts = model.turn("generator", made, Wasserstein(), None)
+    torch.manual_seed(1)
+    fake = model.generator(torch.randn(12, model.latent), made["y"].float())
+    named = torch.distributions.Bernoulli(logits=model.name(fake))
+    torch.testing.assert_close(parts["classes"], -named.log_prob(made["y"].float()).sum(1).mean().detach())
+
+
 def test_no_classes_no_auxiliary_classifier():
     with pytest.raises(ConfigError, match="labels"):
         game(ACGAN, spec=PLANE)

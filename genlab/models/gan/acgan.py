@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from genlab.models.base import AdversarialLoss, Batch
 from genlab.models.conditions import as_conditions, conditions
@@ -23,10 +23,11 @@ class ACGAN(nn.Module):
 
     Protocols: Samples, Generates, Classifies, Criticises, Game. (Odena et al. 2017, arXiv 1610.09585, eq. 2 and 3.) The
     classifier shares all of the critic's layers but the last; a critic that rates packs sees other things, so the
-    classifier has a net of its own beside it.
+    classifier has a net of its own beside it. Of data with attributes for classes, C is the product of a Bernoulli
+    distribution for each, which is ours.
 
     Args:
-        spec: of the data, which have classes.
+        spec: of the data, which have classes or attributes.
         generator: called with ``(spec, latent, given=K)``; a module from z and labels to scaled examples.
         discriminator: called with ``(spec)``; a module from scaled examples to values, with ``features``.
         latent: number Z of latent dimensions.
@@ -81,17 +82,23 @@ class ACGAN(nn.Module):
             rated, seen = self.critic.see(fake)
             value = self.critic.against(fake, loss, real, penalty=penalty, rated=rated)
             parts = {"generator": value.detach()}
-            named = cross_entropy(self.name(fake, seen), given)
+            named = self.unnamed(self.name(fake, seen), given)
         else:
             with torch.no_grad():
                 fake = self.generator(z, given)
             (on_real, of_real), (on_fake, of_fake) = self.critic.view(real, fake)
             value, parts = self.critic.turn(real, fake, loss, penalty, rated=(on_real, on_fake))
-            named = cross_entropy(self.name(real, of_real), given)
+            named = self.unnamed(self.name(real, of_real), given)
             if not self.real_only:
-                named = named + cross_entropy(self.name(fake, of_fake), given)
+                named = named + self.unnamed(self.name(fake, of_fake), given)
         parts["classes"] = named.detach()
         return value + self.weights[player] * named, parts
+
+    def unnamed(self, logits: Tensor, given: Tensor) -> Tensor:
+        """-E[log C(y | x)] of logits and conditions, (B, K) each: of one class among K, or of K attributes."""
+        if self.spec.classes:
+            return cross_entropy(logits, given)
+        return binary_cross_entropy_with_logits(logits, given, reduction="none").sum(1).mean()
 
     def name(self, x: Tensor, features: Tensor | None = None) -> Tensor:
         """Logits of the classes of scaled examples, (B, K), by the critic's features of them, if they are known."""
