@@ -25,13 +25,13 @@ from genlab.metrics.base import Figure
 from genlab.plots import COLOURS, save
 from genlab.repetitions import average
 from genlab.run import Run
-from genlab.tables import VARYING
 
 LEFT_OUT = ("seconds", "steps_per_second", "learning_rate", "gradient_norm")
 PANELS = 4
 LEAST = 3  # steps of a course
 FEW = 12  # places on an axis that are told one by one
 MARKERS = {"<=": "v", ">=": "^"}  # the true figure lies that way
+ALONG = ("checkpoint", "step")  # entries of a protocol that change along a course
 Course = list[tuple[int, Figure]]
 
 
@@ -85,7 +85,7 @@ def courses(run: Run) -> dict[str, dict[str, Course]]:
     """
     found: dict[str, dict[str, dict[int, Figure]]] = {}
     for entry in run.metrics.get("figures", []):
-        protocol = {key: value for key, value in entry["protocol"].items() if key not in VARYING}
+        protocol = {key: value for key, value in entry["protocol"].items() if key not in ALONG}
         alike = found.setdefault(entry["name"], {}).setdefault(json.dumps(protocol, sort_keys=True), {})
         alike[int(entry["step"])] = Figure(entry["value"], entry["mark"], entry["stderr"], entry["protocol"])
     long = {

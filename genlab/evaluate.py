@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genlab import tables
+from genlab import captions, tables
 from genlab.errors import ConfigError, GenlabError
 from genlab.evaluation import results
 from genlab.evaluation.results import Asked, Row
@@ -148,7 +148,7 @@ def table(rows: list[Row], everything: bool = False) -> tables.Table:
         )
         lines.append(([names[row.run], row.model, row.data, checkpoint, step, samples], row.figures))
     texts = ["run", "model", "data", "checkpoint", "step", "samples"]
-    return tables.Table(texts, titles, lines, tables.caption(protocols))
+    return tables.Table(texts, titles, lines, captions.caption(protocols))
 
 
 def told_apart(paths: Sequence[str]) -> dict[str, str]:

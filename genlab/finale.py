@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from genlab import tables
+from genlab import captions, tables
 from genlab.errors import GenlabError
 from genlab.metrics.base import Figure
 from genlab.run import Run, option
@@ -178,7 +178,7 @@ class Curve(Callback):
             lines.append(([kind, "" if x is None else str(x)], cells))
         titles = list(dict.fromkeys(title for _, cells in lines for title in cells))
         short = [key.rpartition(".")[2] for key in (self.by, self.x)]
-        return tables.Table(short, titles, lines, tables.caption(protocols))
+        return tables.Table(short, titles, lines, captions.caption(protocols))
 
     def place(self, run: Run, row: "Row") -> float | None:
         """Where on the axis a row stands; None where it has no such figure."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from genlab import tables
+from genlab import captions, tables
 from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.evaluation.results import measured
 from genlab.evaluation.wanted import belongs, everything, wanted
@@ -172,7 +172,7 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
             if texts[-1] or not cells.keys().isdisjoint(shown)  # a control of nothing that is shown is no row
         ],
         [
-            *tables.caption([entry for entry in protocols if entry[0] in shown]),
+            *captions.caption([entry for entry in protocols if entry[0] in shown]),
             "± standard deviation over several runs; of one, ± standard error",
             *([f"{hidden} checkpoints between are in their runs' metrics.png"] if hidden else []),
         ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -98,55 +97,6 @@ def written(figure: Figure) -> str:
         return f"{figure.mark} {value:.1e}".lstrip() + (f" ± {spread:.1e}" if spread else "")
     text = f"{round(value, decimals) + 0.0:.{decimals}f}" + ("" if spread is None else f" ± {spread:.{decimals}f}")
     return f"{figure.mark} {text}".lstrip()
-
-
-VARYING = ("checkpoint", "step", "samples")
-"""Entries of a protocol that are named together where figures differ in them alone."""
-
-
-def caption(figures: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
-    """Protocols in words: first what all figures have in common, then a line for each protocol, with the figures of
-    each model that it is of; checkpoints and steps are named model by model where they differ.
-
-    Args:
-        figures: title of the figure, name of the model, protocol.
-    """
-    titles: dict[str, dict[str, dict[str, None]]] = {}  # protocol, model, titles
-    moments: dict[str, dict[str, dict[str, dict[str, None]]]] = {}  # protocol, model, key, values
-    for title, model, protocol in figures:
-        rest = json.dumps({key: value for key, value in protocol.items() if key not in VARYING})
-        titles.setdefault(rest, {}).setdefault(model, {})[title] = None
-        at = moments.setdefault(rest, {}).setdefault(model, {})
-        for key in VARYING:
-            if key in protocol:
-                at.setdefault(key, {})[str(protocol[key])] = None
-    entries = []
-    for rest, of_models in titles.items():
-        at_models = {
-            model: {key: ", ".join(values) for key, values in at.items()} for model, at in moments[rest].items()
-        }
-        first, *others = at_models.values()
-        alike = first if all(other == first for other in others) else {}
-        apart = {} if alike else {model: at for model, at in at_models.items() if at}
-        entries.append((of_models, {key: str(value) for key, value in json.loads(rest).items()} | alike, apart))
-    shared = set.intersection(*(set(protocol.items()) for _, protocol, _ in entries)) if len(entries) > 1 else set()
-    told = []
-    if shared:
-        told.append("all figures: " + in_words({key: v for key, v in entries[0][1].items() if (key, v) in shared}))
-    for of_models, protocol, apart in entries:
-        together: dict[tuple[str, ...], list[str]] = {}
-        for model, names in of_models.items():
-            together.setdefault(tuple(names), []).append(model)
-        about = "; ".join(f"{', '.join(names)} of {', '.join(models)}" for names, models in together.items())
-        own = in_words({key: value for key, value in protocol.items() if (key, value) not in shared})
-        taken = "; ".join(f"{model} at {in_words(at)}" for model, at in apart.items())
-        told.append(": ".join(filter(None, (about, "; ".join(filter(None, (own, taken)))))))
-    return told
-
-
-def in_words(protocol: Mapping[str, Any]) -> str:
-    """``n 360, k 500``."""
-    return ", ".join(f"{key} {value}" for key, value in protocol.items())
 
 
 def show(table: Table, format: str = "rich") -> None:

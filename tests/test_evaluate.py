@@ -24,7 +24,7 @@ from PIL import Image
 from runs import DIGITS, FLOW, GAN, MOONS, make_run
 from safetensors.torch import load_file, save_file
 
-from genlab import checkpoint, cli, config, evaluate, report, tables
+from genlab import captions, checkpoint, cli, config, evaluate, report, tables
 from genlab.build import build
 from genlab.data.base import Examples
 from genlab.errors import ConfigError, DataError, GenlabError
@@ -1040,9 +1040,24 @@ def test_every_format_keeps_marks_and_figures(tmp_path, capsys):
 
 def test_captions_give_no_model_the_protocol_of_another():
     of_flow, of_vae = {"k": 1, "checkpoint": "best", "step": 7}, {"k": 1, "checkpoint": "last", "step": 9}
-    told = tables.caption([("nats", "realnvp", of_flow), ("bpd", "realnvp", of_flow), ("negative_elbo", "vae", of_vae)])
-    assert told == ["nats, bpd of realnvp; negative_elbo of vae: k 1; "
-                    "realnvp at checkpoint best, step 7; vae at checkpoint last, step 9"]  # fmt: skip
+    told = captions.caption([("nats", "realnvp", of_flow), ("bpd", "realnvp", of_flow), ("nats", "vae", of_vae)])
+    assert told == ["all figures: k 1", "realnvp: checkpoint best, step 7", "vae: checkpoint last, step 9"]
+    told = captions.caption([("nats", "realnvp", of_flow), ("bpd", "realnvp", of_flow), ("nats", "vae", {"k": 9})])
+    assert told == ["realnvp: checkpoint best, step 7", "nats of realnvp; bpd: k 1", "nats of vae: k 9"]
+
+
+def test_captions_say_once_what_follows_from_an_extractor_or_a_split():
+    digits, other = {"extractor": "digits:12", "resize": "none"}, {"extractor": "raw:34", "resize": "whole"}
+    seen = [("fid_digits", "gan", digits | {"n real": 9}), ("is_digits", "gan", digits), ("fid_raw", "gan", other)]
+    assert captions.caption(seen) == [
+        "extractor digits:12: resize none",
+        "extractor raw:34: resize whole",
+        "fid_digits: extractor digits:12, n real 9",
+        "is_digits: extractor digits:12",
+        "fid_raw: extractor raw:34",
+    ]
+    unlike = [*seen, ("kid_digits", "gan", digits | {"resize": "half"})]
+    assert "fid_digits: extractor digits:12, resize none, n real 9" in captions.caption(unlike)
 
 
 def test_a_table_too_wide_becomes_several_with_the_same_first_column():
