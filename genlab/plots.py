@@ -32,14 +32,16 @@ def scatter(path: str | Path, sets: Mapping[str, Tensor]) -> None:
 
     Args:
         path: of the PNG.
-        sets: title to points; axes are those of the first set, so that strays do not shrink the picture.
+        sets: title to points; axes hold all of the first set and, up to twice its extent, nearly all of the others, so
+            that strays do not shrink the picture; their share is told.
     """
-    first = next(iter(sets.values()))
-    low, high = _frame(first)
+    first, *others = (points.detach().cpu().double() for points in sets.values())
+    low, high = _frame(torch.cat([first, *(_without_strays(points, *_frame(first, 0.5)) for points in others)]))
     figure, axes = _panels(len(sets))
     for number, (title, points) in enumerate(sets.items()):
+        outside = ((points.cpu() < low) | (points.cpu() > high)).any(1).double().mean()
         _dots(axes[number], points, OF.get(title, COLOURS[number % len(COLOURS)]))
-        _finish(axes[number], title, low, high)
+        _finish(axes[number], f"{title}, {outside:.1%} outside" if outside else title, low, high)
     save(figure, path)
 
 
@@ -269,6 +271,15 @@ def _posterior_frame(log_joint: Callable[[Tensor], Tensor], centre: Tensor, devi
     held = everywhere[order[: int((weight.cumsum(0) < 0.99).sum()) + 1]]
     low = torch.minimum(held.amin(0) - 0.1, centre - 3 * deviation)
     return low, torch.maximum(held.amax(0) + 0.1, centre + 3 * deviation)
+
+
+def _without_strays(points: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """The points of a box without the outermost hundredth on each of its sides."""
+    held = points[((points >= low) & (points <= high)).all(1)]
+    if not len(held):
+        return held
+    ends = held.quantile(torch.tensor([0.01, 0.99], dtype=held.dtype), dim=0)
+    return held[((held >= ends[0]) & (held <= ends[1])).all(1)]
 
 
 def _frame(points: Tensor, margin: float = 0.15) -> tuple[Tensor, Tensor]:

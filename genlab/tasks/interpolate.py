@@ -19,14 +19,15 @@ from genlab.noise import Noise
 from genlab.tasks.base import Made, capable, chosen_labels, examples_of
 
 STEPS = 10
+POINTS = 100  # of a path of vectors: a curve
 MANY = 32
 """Ends of paths, two each: sixteen rows."""
-MOST = 30  # paths in one picture of vectors
+MOST = 6  # paths in one picture of vectors
 
 
 def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> Made:
     """Rows of ten, from the code of one seed to that of the next, by ``path=spherical`` or ``linear``; of vectors,
-    their paths over the test data.
+    paths of a hundred points, the first of them drawn over the test data.
 
     With ``ends=test`` the codes are those of test examples, a seed being an index of the test split.
 
@@ -41,22 +42,23 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
     labels = chosen_labels(loaded, options, pairs)
     drawn = options["ends"] == "samples"
     codes = Noise(seeds, device).normal(model.latent) if drawn else encoded(loaded, seeds, device)
-    t = torch.linspace(0, 1, STEPS, device=codes.device)[:, None]
-    y = None if labels is None else labels.repeat_interleave(STEPS)
+    steps = POINTS if loaded.spec.kind == "vector" else STEPS
+    t = torch.linspace(0, 1, steps, device=codes.device)[:, None]
+    y = None if labels is None else labels.repeat_interleave(steps)
     rows = []
     with torch.no_grad():
         for pair in range(pairs):
-            part = None if labels is None else labels[pair].expand(STEPS).to(device)
+            part = None if labels is None else labels[pair].expand(steps).to(device)
             rows.append(model.decode(between(codes[2 * pair], codes[2 * pair + 1], t), part).cpu())
-    ends = np.asarray(seeds[: 2 * pairs]).reshape(-1, 2).repeat(STEPS, 0)
-    arrays = {"seeds": ends, "t": np.tile(np.linspace(0, 1, STEPS), pairs)}
+    ends = np.asarray(seeds[: 2 * pairs]).reshape(-1, 2).repeat(steps, 0)
+    arrays = {"seeds": ends, "t": np.tile(np.linspace(0, 1, steps), pairs)}
     draw = None
     if loaded.spec.kind == "vector":
         curves = torch.stack(rows)[:MOST, None, :, :2]
         title = f"{options['path']} paths between latent codes, in data space"
         draw = partial(plots.lines, curves=curves, data=examples_of(loaded).x[:, :2], title=title, ends=True)
-    titles = Titles([(f"{options['path']} path", STEPS)])
-    return Made(torch.cat(rows), y, draw=draw, columns=STEPS, titles=titles, arrays=arrays)
+    titles = Titles([(f"{options['path']} path", steps)])
+    return Made(torch.cat(rows), y, draw=draw, columns=steps, titles=titles, arrays=arrays)
 
 
 def encoded(loaded: Loaded, seeds: list[int], device: Any) -> Tensor:
