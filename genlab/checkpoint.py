@@ -84,7 +84,8 @@ def read(path: str | Path) -> dict[str, Any]:
             f"{path}: holds more than tensors and plain containers; refused, nothing was run"
         ) from None
     except UNREADABLE as error:
-        told = getattr(error, "strerror", None) or "no checkpoint, or damaged, or cut short"
+        told = "no checkpoint, or damaged, or cut short"  # of one that is cut, torch may say EINVAL
+        told = str(error.strerror) if isinstance(error, PermissionError) else told
         raise CheckpointError(f"{path}: {told}{others(path)}") from None
     if spoilt is not None:
         raise CheckpointError(f"{path}: damaged: {spoilt} is not as it was written{others(path)}")
@@ -95,7 +96,8 @@ def read(path: str | Path) -> dict[str, Any]:
 
 def others(path: Path) -> str:
     """What there is in place of a damaged checkpoint."""
-    whole = sorted(other.name for other in path.parent.glob("*.ckpt") if other != path)
+    kept = [*sorted(path.parent.glob("step_*.ckpt"))[-1:], path.with_name("best.ckpt"), path.with_name("last.ckpt")]
+    whole = [other.name for other in kept if other != path and zipfile.is_zipfile(other)]
     return f"; beside it: {', '.join(whole)}" if whole else "; there is no other beside it"
 
 

@@ -121,7 +121,7 @@ def of_training(run: Run) -> list[Panel]:
 
 def of_checkpoints(run: Run) -> list[Panel]:
     """Panels of figures over checkpoints. Real examples that were measured beside the run are a dashed line."""
-    real = {(row.run, name): figure for row in controls(run) for name, figure in row.figures.items()}
+    real = {(row.run, name): figure for row, _ in controls(run) for name, figure in row.figures.items()}
 
     def panel(axes: Any, name: str, alike: Mapping[str, Course]) -> None:
         for number, (label, course) in enumerate(alike.items()):

@@ -13,6 +13,7 @@ from genlab import captions, tables
 from genlab.errors import ConfigError, GenlabError
 from genlab.evaluation import results
 from genlab.evaluation.results import Asked, Row
+from genlab.metrics.base import comparable
 from genlab.run import Run, rank
 
 
@@ -148,7 +149,19 @@ def table(rows: list[Row], everything: bool = False) -> tables.Table:
         )
         lines.append(([names[row.run], row.model, row.data, checkpoint, step, samples], row.figures))
     texts = ["run", "model", "data", "checkpoint", "step", "samples"]
-    return tables.Table(texts, titles, lines, captions.caption(protocols))
+    unlike = [title for title in titles if unequal(rows, title)]
+    warning = [f"not to be compared from row to row, for their protocols differ: {', '.join(unlike)}"] if unlike else []
+    return tables.Table(texts, titles, lines, [*captions.caption(protocols), *warning])
+
+
+def unequal(rows: Sequence[Row], title: str) -> bool:
+    """Whether a figure was measured of the same data in ways that cannot be compared; of a control, that may have other
+    numbers of examples, it is known."""
+    ways: dict[str, set[str]] = {}
+    for row in rows:
+        if title in row.figures and not row.run.startswith("real "):
+            ways.setdefault(row.data, set()).add(comparable(row.figures[title].protocol))
+    return any(len(found) > 1 for found in ways.values())
 
 
 def told_apart(paths: Sequence[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from genlab.evaluation.results import controls, measured
-from genlab.metrics.base import Figure
+from genlab.metrics.base import Figure, comparable
 from genlab.run import Run
 
 IRRELEVANT = ("seed", "logger", "plugins", "choices", "skip_refused")
@@ -83,12 +83,18 @@ def ordered(value: Any) -> tuple[bool, float, str]:
     return not number, float(value) if number else 0.0, str(value)
 
 
+BESIDE = "beside"
+"""Entry of a real figure's protocol, as long as it stands in a group: what is comparable of the one it controls."""
+
+
 def real_groups(runs: Iterable[Run]) -> list[Group]:
     """Rows of real examples that were measured beside the runs: what a perfect model would get."""
     found: dict[tuple[str, str], dict[str, tuple[str, Figure]]] = {}
-    for row in (row for run in runs for row in controls(run) if row.figures):
+    for row, beside in (both for run in runs for both in controls(run) if both[0].figures):
         figures = found.setdefault((row.data, row.run), {})
         for name, figure in row.figures.items():
+            of = {BESIDE: comparable(beside.figures[name].protocol)} if name in beside.figures else {}
+            figure = figure._replace(protocol=dict(figure.protocol) | of)
             figures[json.dumps([name, figure.protocol], sort_keys=True)] = (name, figure)
     return [Group(title, data, "", [], list(figures.values())) for (data, title), figures in sorted(found.items())]
 

@@ -18,7 +18,7 @@ from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.evaluation.results import measured
 from genlab.evaluation.wanted import belongs, everything, wanted
 from genlab.metrics.base import Figure, comparable
-from genlab.repetitions import average, group, originals, real_groups, repetitions
+from genlab.repetitions import BESIDE, average, group, originals, real_groups, repetitions
 from genlab.run import Run, atomic, kept_order
 
 MANY = 12  # names that a message lists
@@ -149,12 +149,15 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
             cells: dict[str, Figure] = {}
             seen: Counter[tuple[str, str]] = Counter()
             for name, figures in repeated:
+                beside = figures[0].protocol.get(BESIDE)
+                figures = [figure._replace(protocol=without(figure.protocol, BESIDE)) for figure in figures]
                 same = comparable(figures[0].protocol)
                 kind = (same, seen[name, same])  # one model by two numbers of importance samples: two columns
                 seen[name, same] += 1
                 columns = kinds.setdefault((found.data, name), [])
                 if not found.runs:  # a control has its own number of examples, and stands beside what it controls
-                    kind = next((known for known in columns if controlled(known[0]) == controlled(same)), kind)
+                    fits = [known for known in columns if (known[0] == beside if beside else alike(known[0], same))]
+                    kind = next(iter(fits), kind)
                 if kind not in columns:
                     columns.append(kind)
                 title = name + (f" ({letter(columns.index(kind))})" if columns.index(kind) else "")
@@ -185,10 +188,14 @@ def ends(checkpoints: Iterable[str]) -> list[str]:
     return [name for name in names if not name.startswith("step_")] or names
 
 
-def controlled(protocol: str) -> dict[str, Any]:
-    """What a figure of real examples shares with those of a model that it controls."""
-    entries: dict[str, Any] = json.loads(protocol)
-    return {key: value for key, value in entries.items() if key != "n generated"}
+def alike(protocol: str, of_real: str) -> bool:
+    """Whether a figure of real examples, which have a number of their own, may control those of a protocol."""
+    return without(json.loads(protocol), "n generated") == without(json.loads(of_real), "n generated")
+
+
+def without(protocol: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """All other entries."""
+    return {name: value for name, value in protocol.items() if name != key}
 
 
 def letter(number: int) -> str:

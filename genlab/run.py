@@ -76,10 +76,7 @@ class Run:
         found: dict[Path, Run] = {}
         for pattern in (part for text in patterns for part in str(text).split(",") if part):
             folders = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
-            configs = [
-                config for folder in folders if folder.is_dir() for config in sorted(folder.rglob("config.yaml"))
-            ]
-            runs = [config.parent for config in configs if (config.parent / "run.yaml").is_file()]
+            runs = [path for folder in folders for path in below(folder)]
             if not runs:
                 raise no_run(pattern)
             for path in runs:
@@ -207,6 +204,16 @@ def settled(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
         if isinstance(given, str) and Path(given).expanduser().exists():
             data[name] = str(Path(given).expanduser().absolute())
     return config | {"trainer": trainer, "data": data}
+
+
+def below(folder: Path) -> list[Path]:
+    """Folders of runs at or below one, in order; what vanishes meanwhile or cannot be read is none."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders.sort()
+        if {"config.yaml", "run.yaml"} <= {*files}:
+            found.append(Path(place))
+    return found
 
 
 def no_run(path: str | Path) -> ConfigError:

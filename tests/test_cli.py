@@ -300,9 +300,10 @@ def test_options_take_paths_with_signs_of_hydras(trained):
     folder = "sweep (a)/model=vae__seed=1"
     (trained / "run").rename(trained / "model=vae")
     Run.create(folder, {}, [])
-    given = options.options("sample", [f"run={folder}", "n=8", "temperature=1", "seeds=0-7"])
-    assert (given["run"], given["n"], given["temperature"], given["seeds"]) == (folder, 8, 1, "0-7")
+    given = options.options("sample", [f"run={folder}", "temperature=1", "seeds=0-7"])
+    assert (given["run"], given["temperature"], given["seeds"]) == (folder, 1, "0-7")
     assert options.options("sample", [str(trained / "model=vae")])["run"] == str(trained / "model=vae")
+    assert options.options("report", [str(trained / "model=v*")])["run"] == str(trained / "model=v*")
 
 
 def mistaken(verb: str, *words: str) -> dict[str, ConfigError]:
@@ -355,7 +356,7 @@ def test_mistakes_in_what_is_evaluated_exit_with_2_before_torch(trained):
         (["train", "run=run", "--json"], "add that, too"),
         (["train", "--resolve"], "add that, too"),
         (["eval"], "or samples=<folder or .npz>"),
-        (["eval", "samples=run"], "data=cifar10"),
+        (["eval", "samples=run"], "data=mnist"),
         (["sample", "ckpt=best"], "of which run?"),
         (["sample", "ckpt=run"], "a folder; did you mean 'run=run'"),
         (["sample", "run=run/checkpoints/last.ckpt"], "did you mean 'ckpt=run/checkpoints/last.ckpt'"),
@@ -366,6 +367,8 @@ def test_mistakes_in_what_is_evaluated_exit_with_2_before_torch(trained):
         (["report", "run=run", "format=htm"], "did you mean 'html'"),
         (["eval", "samples=a.npz,run", "data=digits"], "samples=a.npz: no such folder or file"),
         (["sample", "run=run", "task=interpolate", "ends=tst"], "did you mean 'test'"),
+        (["sample", "run=run", "terms=8-3"], "terms=8-3: is of task=arithmetic, and here it is task=grid"),
+        (["sample", "run=run", "seeds=0-3", "n=7"], "n=7: seeds=0-3 says already how many"),
         (["sample", "run=run/config.yaml"], "a file of a run; did you mean 'run'"),
         (["train", "run=run/checkpoints/last.ckpt"], "a file of a run; did you mean 'run'"),
         (["train", "run=."], "2 runs are below it, and one is wanted here; did you mean 'other'"),

@@ -1038,6 +1038,38 @@ def test_every_format_keeps_marks_and_figures(tmp_path, capsys):
         report.main({"run": str(tmp_path), "metrics": "fid"})
 
 
+def test_a_report_has_each_real_row_in_the_column_of_what_it_was_measured_beside(tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    beside = {}
+    for n in (100, 30, 60):
+        evaluate.main(compose(f"run={run.path}", "metrics=fid", f"n={n}", "real=train"), True)
+        rows = json.loads(capsys.readouterr().out)
+        beside[rows[0]["metrics"]["fid_digits"]["value"]] = rows[1]["metrics"]["fid_digits"]["value"]
+    rows = {texts[0]: figures for texts, figures in report.tabulate([run]).rows}
+    real, (model,) = rows.pop("real train"), rows.values()
+    assert len(model) == len(beside) == 3 and model.keys() == real.keys()
+    assert {figure.value: real[title].value for title, figure in model.items()} == pytest.approx(beside)
+    assert not any("beside" in line for line in report.tabulate([run]).caption)
+
+
+def test_figures_of_unlike_protocols_in_one_column_are_told(tmp_path, capsys):
+    x = build(DIGITS | {"limit": 200}).split("train").x.numpy()
+    for n in (20, 30):
+        np.savez(tmp_path / f"{n}.npz", samples=x[:n])
+    words = [f"samples={tmp_path / '*.npz'}", "data=digits", "real=none"]
+    assert evaluate.main(compose(*words, "metrics=[fid,memorised]")) == 0
+    assert "not to be compared from row to row, for their protocols differ: fid_digits" in capsys.readouterr().out
+
+
+def test_a_figure_that_was_named_and_is_not_there_is_told_and_no_other(tmp_path, capsys):
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    np.savez(tmp_path / "x.npz", samples=x)
+    words = [f"samples={tmp_path / 'x.npz'}", "data=ring", "++data.train=500", "++data.test=300", "real=none"]
+    evaluate.main(compose(*words, "metrics=[bpd,energy]"))
+    told = capsys.readouterr().err
+    assert "no bpd: " in told and "nats" not in told
+
+
 def test_captions_give_no_model_the_protocol_of_another():
     of_flow, of_vae = {"k": 1, "checkpoint": "best", "step": 7}, {"k": 1, "checkpoint": "last", "step": 9}
     told = captions.caption([("nats", "realnvp", of_flow), ("bpd", "realnvp", of_flow), ("nats", "vae", of_vae)])

@@ -45,14 +45,15 @@ class Planted:
 
 
 class Corner:
-    """A classifier of digits that are written into the first pixel."""
+    """A classifier of digits that are written into the first pixel; the second says whether it is certain."""
 
     name, hash, dimensions, classes = "corner", "0", 1, 10
 
     def __call__(self, x):
         assert x.shape[1:] == (1, 28, 28)
         digit = x[:, 0, 0, 0].long()
-        return Features(digit[:, None].float(), torch.nn.functional.one_hot(digit, 10).float())
+        certain = 1 + 9 * x[:, :1, 0, 1].float()
+        return Features(digit[:, None].float(), certain * torch.nn.functional.one_hot(digit, 10))
 
 
 class Identity(torch.nn.Module):
@@ -184,7 +185,13 @@ def stacks(numbers):
 )
 def test_stacked_modes_are_the_triples_that_occur(numbers, modes, divergence):
     found = figures(StackedModes(Corner(), StackedMNIST()), generated=stacks(list(numbers)), size=300)
-    assert values(found) == pytest.approx({"modes": modes, "reverse_kl": divergence}, abs=1e-12)
+    assert values(found) == pytest.approx({"modes": modes, "high_quality": 0, "reverse_kl": divergence}, abs=1e-12)
+
+
+def test_stacks_are_of_quality_whose_three_digits_are_certain():
+    x = stacks([123] * 4)
+    x[0, :, 0, 1], x[1, :2, 0, 1] = 1, 1
+    assert values(figures(StackedModes(Corner(), StackedMNIST()), generated=x))["high_quality"] == 0.25
 
 
 @pytest.fixture(scope="module")

@@ -314,7 +314,7 @@ def test_what_can_be_done_without_a_damaged_last_checkpoint_is_told(tmp_path, mo
         best.unlink(missing_ok=True)
     last.unlink()
     assert cli.main(["train", "run=run"]) == 0
-    assert checkpoint.read(last)["genlab"]["step"] == 4
+    assert checkpoint.read(last)["genlab"]["step"] == 2  # what a training that failed was given is not kept
 
 
 @pytest.mark.parametrize(
@@ -411,6 +411,16 @@ def test_a_run_that_is_being_trained_is_not_changed(tmp_path):
     with alone(run), pytest.raises(GenlabError, match="another process is training it"):
         cli.train(cli.take_apart("train", [f"run={run.path}", "trainer.max_steps=9"]))
     assert before == ((run.path / "config.yaml").read_bytes(), (run.path / "run.yaml").read_bytes())
+
+
+def test_a_checkpoint_that_is_cut_anywhere_is_damaged(tmp_path):
+    run = make(tmp_path / "run", *VAE, "trainer.max_steps=2")
+    assert train.main(run.path) == 0
+    whole = run.checkpoint("last").read_bytes()
+    for kept in (100, 10_000, 20_000, 65_536, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "cut.ckpt").write_bytes(whole[:kept])
+        with pytest.raises(CheckpointError, match="damaged, or cut short; there is no other beside it"):
+            checkpoint.read(tmp_path / "cut.ckpt")
 
 
 def test_flipped_bytes_of_a_checkpoint_are_noticed(tmp_path):

@@ -113,8 +113,20 @@ def resume(resumed: list[str], line: Line) -> int:
         before, step = (run.config, run.info), run.info.get("step")
         checked = check(folder, changes, record=rank() == 0)
     admit(checked.plugins)
-    code = go(folder)
-    if code == 0 and changes and run.info.get("step") == step and rank() == 0:  # nothing was trained by them
+
+    def untouched() -> bool:
+        """Nothing was trained by the changes."""
+        return bool(changes) and run.info.get("step") == step and rank() == 0
+
+    try:
+        code = go(folder)
+    except Exception:
+        if untouched():
+            told = {key: value for key, value in Run(folder).info.items() if key in ("status", "error")}
+            with contextlib.suppress(OSError):
+                run.restore(before[0], before[1] | told)
+        raise
+    if code == 0 and untouched():
         run.restore(*before)
     return code
 

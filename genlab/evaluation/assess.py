@@ -173,7 +173,7 @@ def row_of(
 ) -> Row:
     """The row of a subject. What is missing is told and why, unless ``quiet`` where it does not apply."""
     metrics, left_out = choose(options, made.net, data, made.n, made.loss)
-    told = [] if quiet else missing(left_out | of_other_extractors(options, metrics))
+    told = [] if quiet else [*missing(asked_among(left_out, options)), *of_other_extractors(options, metrics)]
     shown: Mapping[str, Any] = metrics
     drawn = tuple(name for metric in shown.values() if GENERATED in metric.reads for name in metric.figures)
     if made.n < FEW and drawn:
@@ -181,7 +181,8 @@ def row_of(
         told.append(Note(drawn, few))
     tell(made.title, told)
     figures, failed, remarks = measure(made, data, metrics, options, device)
-    late = [*remarks, *missing(failed)]
+    silent = unnamed(options, metrics, [*figures, *failed, *left_out])
+    late = [*remarks, *missing(asked_among(failed, options)), *silent]
     tell(made.title, late)
     figures = {
         key: figure._replace(protocol={"data": name} | dict(figure.protocol))
@@ -196,14 +197,34 @@ def missing(reasons: Mapping[str, str]) -> list[Note]:
     return [Note(tuple(names.split(", ")), reason, lacking=True) for names, reason in reasons.items()]
 
 
-def of_other_extractors(options: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, str]:
+def asked_among(reasons: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, str]:
+    """The figures that ``metrics`` names, where it does, with the reasons why there are none."""
+    kept = {", ".join(f for f in names.split(", ") if asked_for(f, options)): why for names, why in reasons.items()}
+    return {names: why for names, why in kept.items() if names}
+
+
+def unnamed(options: Mapping[str, Any], metrics: Mapping[str, Any], titles: Sequence[str]) -> list[Note]:
+    """Figures that are asked for by name, of metrics that were taken and did not give them; ``titles`` are accounted
+    for."""
+    known = [name for title in titles for name in title.split(", ")]
+    found = []
+    for metric in metrics.values():
+        for figure in metric.figures:
+            if figure in named(options) and not any(name == figure or name.startswith(f"{figure}_") for name in known):
+                why = getattr(metric, "absent", {}).get(figure, "there is none of this model and these data")
+                found.append(Note((figure,), why, lacking=True))
+    return found
+
+
+def of_other_extractors(options: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[Note]:
     """Figures that are asked for by the name of an extractor that is not taken, and why there are none."""
     used = sorted({metric.extractor.name for metric in metrics.values() if getattr(metric, "extractor", None)})
     given = [figure for metric in metrics.values() if getattr(metric, "extractor", None) for figure in metric.figures]
     known = {*given, *(f"{figure}_{extractor}" for figure in given for extractor in used)}
     reason = f"extractor={', '.join(used)} looks at these data; name another to have it look at them"
     asked = [name for name in named(options) if name not in known]
-    return {name: reason for name in asked if any(name.startswith(f"{figure}_") for figure in given)}
+    others = tuple(name for name in asked if any(name.startswith(f"{figure}_") for figure in given))
+    return [Note(others, reason, lacking=True, named=True)] if others else []
 
 
 def alike(data: Data, name: str, spec: Spec) -> None:

@@ -42,11 +42,19 @@ class Note(NamedTuple):
         figures: their names, with or without their extractors'.
         text: in words.
         lacking: they are missing, and ``text`` is why.
+        named: told only where they are asked for by just these names.
     """
 
     figures: tuple[str, ...]
     text: str
     lacking: bool = False
+    named: bool = False
+
+    def of(self, parts: Sequence[Part]) -> bool:
+        """Whether it is of any of some parts."""
+        if self.named:
+            return any(figure in self.figures for _, figure in parts)
+        return concerns(self.figures, parts)
 
 
 class Row(NamedTuple):
@@ -75,7 +83,7 @@ class Row(NamedTuple):
 
     def only(self, parts: Sequence[Part]) -> Row:
         """What is asked for of it."""
-        told = tuple(note for note in self.told if concerns(note.figures, parts))
+        told = tuple(note for note in self.told if note.of(parts))
         return self._replace(figures=filtered(self.figures, parts), told=told)
 
 
@@ -105,7 +113,7 @@ class Asked(NamedTuple):
 def lines(title: str, notes: Sequence[Note]) -> list[str]:
     """Notes on a row in words; figures that are missing for one reason together."""
     together: dict[tuple[str, bool], list[str]] = {}
-    for figures, text, lacking in notes:
+    for figures, text, lacking, _ in notes:
         together.setdefault((text, lacking), []).extend(figures)
     return [
         f"{short(title)}: no {', '.join(dict.fromkeys(figures))}: {text}" if lacking else f"{short(title)}: {text}"
@@ -210,7 +218,7 @@ def answers(entry: Mapping[str, Any], row: Mapping[str, Any], parts: Sequence[Pa
 
 def notes(entry: Mapping[str, Any]) -> tuple[Note, ...]:
     """What is told of an entry of what is done."""
-    return tuple(Note(tuple(figures), text, lacking) for figures, text, lacking in entry.get("told", ()))
+    return tuple(Note(tuple(figures), *rest) for figures, *rest in entry.get("told", ()))
 
 
 def stored(run: Run) -> dict[str, Any]:
@@ -250,7 +258,7 @@ def keep(run: Run, key: str, row: Row, parts: Sequence[Part] = (("", ""),)) -> N
         old = [entry for entry in kept["figures"] if identity(entry) not in taken]
         done = {other: found for other, found in kept["done"].items() if other != key}
         before = kept["done"].get(key, {})
-        told = [note for note in notes(before) if not concerns(note.figures, parts)]
+        told = [note for note in notes(before) if not note.of(parts)]
         entry = {
             "row": joined(before.get("row"), row, parts),
             "asked": united(before, parts),
@@ -287,9 +295,10 @@ def united(before: Mapping[str, Any], parts: Sequence[Part]) -> list[list[str]]:
     return [list(part) for part in asked]
 
 
-def controls(run: Run) -> list[Row]:
-    """All rows of real examples that were measured beside a run."""
-    return [from_plain(plain) for found in stored(run)["done"].values() for plain in found["controls"]]
+def controls(run: Run) -> list[tuple[Row, Row]]:
+    """All rows of real examples that were measured beside a run, each with the row that it was measured beside."""
+    done = stored(run)["done"].values()
+    return [(from_plain(plain), from_plain(found["row"])) for found in done for plain in found["controls"]]
 
 
 def measured(run: Run) -> list[tuple[str, Figure]]:

@@ -134,17 +134,20 @@ def real(examples: Examples, batch: int, device: torch.device) -> Iterator[Batch
 def _from_folder(path: Path, spec: Spec) -> Examples:
     """Image files below a folder, all of one size, which must be that of the data: nothing is resized in silence."""
     if spec.kind != "image" or spec.levels != 256:
-        raise DataError(f"a folder holds 8-bit images, and the data are {_like(spec)}; give an .npz")
+        raise DataError(f"a folder of pictures holds 256 levels, and the data are {_like(spec)}; give an .npz")
     folder = Folder(path=str(path.absolute()), grey=spec.shape[0] == 1)
     pictures, _ = folder.read("train")
     rows, spoilt = [], {}
     for row in range(len(pictures)):
         title = str(Path(pictures.title(row)).relative_to(path.absolute()))
         try:
-            found = np.asarray(eight_bits(pictures[row], spec.shape[0]))
+            picture = pictures[row]
+            found = np.asarray(eight_bits(picture, spec.shape[0]))
         except UNREADABLE as error:
             spoilt[title] = why(error)
             continue
+        if lost := _lost(picture, spec.shape[0]):
+            raise DataError(f"{title}: {lost}, and the data are {_like(spec)}")
         x = found[None] if found.ndim == 2 else found.transpose(2, 0, 1)
         if x.shape != tuple(spec.shape):
             raise DataError(f"{title}: {x.shape[2]} x {x.shape[1]} pixels, and the data are {_like(spec)}")
@@ -155,6 +158,16 @@ def _from_folder(path: Path, spec: Spec) -> Examples:
     if spec.shape[0] == 3 and (x[:, :1] == x[:, 1:]).all() and ranks.first():
         print(f"{path.name}: all its images are grey, and the data are {_like(spec)}", file=sys.stderr)
     return Examples(torch.from_numpy(x))
+
+
+def _lost(picture: Any, channels: int) -> str:
+    """What a picture has that one of so many channels has not: nothing is left away in silence."""
+    if "A" in picture.getbands() and picture.getchannel("A").getextrema()[0] < 255:
+        return "partly transparent"
+    if channels == 3 or picture.mode[0] in "1LIF":
+        return ""
+    red, green, blue = picture.convert("RGB").split()
+    return "in colour" if red != green or red != blue else ""
 
 
 def _from_file(path: Path, spec: Spec) -> Examples:

@@ -37,6 +37,7 @@ class Likelihood(Metric):
     """
 
     needs: ClassVar[tuple[type, ...]] = (Density, Bound)
+    absent: ClassVar[dict[str, str]] = {"bpd": "bits are of integers, and these data are continuous; there are nats"}
     figures: ClassVar[tuple[str, ...]] = ("nats", "bpd", "negative_elbo", "ess")
     higher_is_better = False
     full_state_update = False

@@ -233,6 +233,21 @@ def needed(config: Config) -> Iterator[ConfigError]:
             yield ConfigError("data.path", path, reason, str(Path(path).parent / near) if near else "")
 
 
+def budget(config: Config) -> Iterator[ConfigError]:
+    """Training that would never end."""
+    if all(look(config, f"trainer.{name}") is None for name in ("max_steps", "max_epochs", "max_time")):
+        yield ConfigError("trainer", "no budget", "give trainer.max_steps=, trainer.max_epochs= or trainer.max_time=")
+
+
+def whole(config: Config) -> Iterator[ConfigError]:
+    """Parts without which there is nothing to train."""
+    for name in ("model", "training"):
+        node = config.get(name)
+        if not isinstance(node, Mapping) or not node.get("_target_"):
+            chosen = (config.get("choices") or {}).get("model")
+            yield ConfigError("model", chosen, f"it has no {name}._target_, the class of its {name}")
+
+
 def patience(config: Config) -> Iterator[ConfigError]:
     """A game has no validation figure that could get better."""
     training, given = of(config, "training"), look(config, "trainer.patience")
@@ -298,6 +313,8 @@ RULES: tuple[Callable[[Config], Iterator[ConfigError]], ...] = (
     player_options,
     classes_of_data,
     needed,
+    budget,
+    whole,
     patience,
     in_range,
     own_requirements,

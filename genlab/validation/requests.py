@@ -29,6 +29,8 @@ DEVICES = ("auto", "cpu", "gpu", "cuda")
 MOST = 10_000_000  # seeds
 SUPPLIED = ("spec", "data", "n", "extractor", "loss")  # arguments of metrics that evaluation has
 FEW = 6  # words that are listed although it is clear which one is meant
+OF_TASKS = {"path": ("interpolate",), "ends": ("interpolate",), "terms": ("arithmetic",), "mask": ("inpaint",)}
+"""Options of ``genlab sample`` that only some tasks take."""
 CHECKPOINTS = {"sample": ("best", "last"), "eval": ("best", "last", "all")}
 
 
@@ -60,6 +62,7 @@ def wrong(verb: str, options: Options, folders: Sequence[str] = ()) -> Iterator[
         yield from wrong_place(verb, options, runs)
     if verb == "sample":
         yield from wrong_seeds(options)
+        yield from without_effect(options)
         yield from wrong_classes(options, runs)
 
 
@@ -168,7 +171,7 @@ def wrong_place(verb: str, options: Options, runs: Sequence[Run]) -> Iterator[Co
         if not Path(place).exists():
             yield ConfigError("samples", place, "no such folder or file")
     if samples and not named and not checkpoint and not options.get("data"):
-        yield ConfigError("data", None, "samples= are measured by a data set: data=cifar10")
+        yield ConfigError("data", None, "samples= are measured by a data set, as data=mnist")
     if verb == "sample" and len(runs) > 1:
         yield ConfigError("run", named, f"{len(runs)} runs are there; sample takes one", os.path.relpath(runs[0].path))
     if checkpoint is None:
@@ -182,14 +185,18 @@ def wrong_place(verb: str, options: Options, runs: Sequence[Run]) -> Iterator[Co
     if text in known:
         yield ConfigError("ckpt", text, "of which run? give run=<folder>, or the file itself")
     elif Path(text).is_dir():
-        yield ConfigError("ckpt", text, "a folder", f"run={text}")
+        around = next((place for place in (Path(text), *Path(text).parents) if (place / "run.yaml").is_file()), text)
+        yield ConfigError("ckpt", text, "a folder", f"run={around}")
     elif not named or text.endswith(".ckpt") or "/" in text:
         beside = Path(text).parent.glob("*.ckpt")
         near = nearest(Path(text).name, [path.name for path in beside])
         yield ConfigError("ckpt", text, "no such file", str(Path(text).parent / near) if near else "")
     elif (runs or not text.isdigit()) and not any((run.checkpoints / f"{name}.ckpt").is_file() for run in runs):
         there = [*known, *dict.fromkeys(path.stem for run in runs for path in sorted(run.checkpoints.glob("*.ckpt")))]
-        reason = f"no such checkpoint; write {', '.join(dict.fromkeys(there))}, or a file"
+        kept = [place for place in dict.fromkeys(there) if not place.startswith("step_")]
+        steps = [str(int(place.removeprefix("step_"))) for place in there if place.startswith("step_")]
+        step = f"a step ({', '.join(steps)})" if steps else "a step that trainer.keep_every kept"
+        reason = f"no such checkpoint; write {', '.join(kept)}, {step}, or a file"
         yield ConfigError("ckpt", text, reason, nearest(text, there))
 
 
@@ -206,6 +213,17 @@ def wrong_seeds(options: Options) -> Iterator[ConfigError]:
             parse_seeds(options["seeds"], 1)
     except ConfigError as error:
         yield error
+
+
+def without_effect(options: Options) -> Iterator[ConfigError]:
+    """Options of one task that another would not look at, and two ways to say which samples are wanted."""
+    task, usual = options.get("task"), read(file_of("", "sample"))
+    for key, takers in OF_TASKS.items():
+        value = options.get(key)
+        if value != usual.get(key) and task not in takers and task in tasks():
+            yield ConfigError(key, value, f"is of task={' or task='.join(takers)}, and here it is task={task}")
+    if options.get("seeds") is not None and options.get("n") is not None:
+        yield ConfigError("n", options["n"], f"seeds={options['seeds']} says already how many; give one of the two")
 
 
 def parse_seeds(text: Any, n: int) -> list[int]:
