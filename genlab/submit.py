@@ -55,6 +55,10 @@ def submit(overrides: Sequence[str], flags: Sequence[str]) -> Path | None:
             hydra.main(config_path=str(conf_folder()), config_name="train", version_base=VERSION_BASE)(task)()
     except COMPOSE_ERRORS as error:
         raise plainly(error) from error
+    except OSError as error:
+        if made or not error.filename or "-m" in flags or "--multirun" in flags:
+            raise
+        raise GenlabError(f"hydra.run.dir: no folder can be made at {error.filename}: {error.strerror}") from None
     finally:
         sys.argv = before
         os.environ.pop("HYDRA_FULL_ERROR")

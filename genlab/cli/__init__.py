@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed while running, 2 command line or config wrong, 130 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -36,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if debugging():
             raise
-        where = f"{error.filename}: " if error.filename else ""
+        lost = "what was to be printed: " if error.errno == errno.ENOSPC else ""  # files say where they are
+        where = f"{error.filename}: " if error.filename else lost
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 1
     except Exception as error:
