@@ -6,12 +6,14 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from genlab import captions, tables
 from genlab.errors import GenlabError
@@ -208,7 +210,8 @@ def is_measured(name: str) -> bool:
 
 
 class Montage(Callback):
-    """A table, and one picture of all runs of a sweep, ``montage.png``: rows by one option, columns by another.
+    """A table, and one picture of all runs of a sweep, ``montage.png``: rows by one option, columns by another, in the
+    order in which the sweep's words have their values.
 
     A run has failed where its training has (a loss that is not finite, say), where a figure is beyond its limit, or
     where it has no such figure. Its cell is marked and says why; how many failed of each column is printed.
@@ -256,18 +259,22 @@ class Montage(Callback):
             failed, said = verdict(run, figures.get(str(run.path), {}), self.limits)
             picture = pictured(run, self.task, self.n, plugins)
             cells.setdefault((row, column), []).append(Cell(picture, said, failed))
+        rows, columns = (
+            as_worded(dict.fromkeys(place[axis] for place in cells), map(self.title, worded(config, key)))
+            for axis, key in enumerate((self.rows, self.columns))
+        )
         path = folder / "montage.png"
-        montage(path, cells, str(config.hydra.runtime.choices.get("experiment") or self.task), self.size)
-        self.tell(cells)
+        title = str(config.hydra.runtime.choices.get("experiment") or self.task)
+        montage(path, rows, columns, cells, title, self.size)
+        self.tell(rows, columns, cells)
         print(path)
 
     def title(self, value: Any) -> str:
         """What a row or a column is called."""
         return str(self.names.get(str(value), value))
 
-    def tell(self, cells: Mapping[tuple[str, str], Sequence[Any]]) -> None:
+    def tell(self, rows: Sequence[str], columns: Sequence[str], cells: Mapping[tuple[str, str], Sequence[Any]]) -> None:
         """The cells in words, and how many failed of each column."""
-        rows, columns = (list(dict.fromkeys(place[axis] for place in cells)) for axis in (0, 1))
         words: list[tuple[list[str], dict[str, Any]]] = [
             ([row, *("; ".join(cell.words() for cell in cells.get((row, column), ())) for column in columns)], {})
             for row in rows
@@ -276,6 +283,25 @@ class Montage(Callback):
         count = ", ".join(f"{column} {sum(failed)} of {len(failed)}" for column, failed in of.items())
         corner = self.rows.rpartition(".")[2]
         tables.show(tables.Table([corner, *columns], [], words, [f"failed: {count}"]), self.table.format or "rich")
+
+
+def worded(config: DictConfig, key: str) -> list[Any]:
+    """The values of an option in the order of a sweep's words: as typed, else as an experiment lists them."""
+    listed = OmegaConf.select(config, "hydra.sweeper.params", default=None) or {}
+    typed = OmegaConf.select(config, "hydra.overrides.task", default=[])
+    words = OverridesParser.create().parse_overrides([*(f"{name}={values}" for name, values in listed.items()), *typed])
+    found: list[Any] = []
+    for word in words:
+        if word.key_or_group == key.removeprefix("choices.") and word.is_discrete_sweep():
+            values = word.sweep_iterator(transformer=lambda value: value)
+            found = [value.text if isinstance(value, QuotedString) else value for value in values]
+    return found
+
+
+def as_worded(there: Iterable[str], words: Iterable[str]) -> list[str]:
+    """In the order of the words; what is none of them last, as it was."""
+    order = list(words)
+    return sorted(there, key=lambda name: order.index(name) if name in order else len(order))
 
 
 def verdict(run: Run, figures: Mapping[str, Any], limits: Mapping[str, Mapping[str, float]]) -> tuple[bool, str]:

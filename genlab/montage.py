@@ -35,17 +35,24 @@ class Cell(NamedTuple):
         return f"failed: {self.said}" if self.failed else self.said
 
 
-def montage(path: str | Path, cells: Mapping[tuple[str, str], Sequence[Cell]], title: str, size: float = 2.1) -> None:
+def montage(
+    path: str | Path,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    cells: Mapping[tuple[str, str], Sequence[Cell]],
+    title: str,
+    size: float = 2.1,
+) -> None:
     """Pictures in rows and columns, those of failed runs crossed out, with what is said of each below it.
 
     Args:
         path: of the PNG.
-        cells: runs by row and column, which are in the order of their first appearance; of several runs in one cell
-            the first is drawn, and the others are counted.
+        rows: titles of the rows, from above.
+        columns: of the columns, from the left.
+        cells: runs by row and column; of several runs in one cell the first is drawn, and the others are counted.
         title: of the whole.
         size: of a cell, inches.
     """
-    rows, columns = (list(dict.fromkeys(place[axis] for place in cells)) for axis in (0, 1))
     share = max((shape(cell.picture) for found in cells.values() for cell in found), default=1.0)
     whole = (size * len(columns) + 0.3, (size * share + 0.35) * len(rows) + 0.5)
     figure = Figure(figsize=whole, dpi=110, facecolor="white", layout="constrained")

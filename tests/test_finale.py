@@ -151,9 +151,32 @@ def test_a_montage_counts_and_crosses_out_what_failed(tmp_path, monkeypatch, cap
     assert marked == [[True, False], [False, True]]
 
 
+def test_rows_and_columns_stand_as_the_sweep_words_them(tmp_path, monkeypatch, capsys):
+    """Not in the order of making; the first row lacks a cell; a run of an earlier sweep comes last."""
+    places = [("none", 0.5), ("r1", 2), ("none", 0.1), ("clip", 2), ("clip", 0.5), ("old", 2)]
+    runs = [planted(tmp_path / f"r{n}", {"penalty": p}, model={"width": w}) for n, (p, w) in enumerate(places)]
+    monkeypatch.setattr(Table, "measure", lambda self, config, show=True: [])
+    monkeypatch.setattr(finale, "pictured", lambda *_: None)
+    config = sweep(tmp_path)
+    config.hydra.sweeper = {"params": {"penalty": "clip,none,r1", "model.width": "1,2,3", "seed": 0}}
+    config.hydra.overrides = {"task": ["model.width=2,0.1,0.50", "+model.depth=3"]}
+    ending = Montage("choices.penalty", "model.width", names={"r1": "R1"})
+    ending.table.format = "csv"
+    ending.on_multirun_end(config)
+    lines = [line.split(",") for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["penalty", "2", "0.1", "0.5"]
+    assert [line[0] for line in lines[1:5]] == ["clip", "none", "R1", "old"]
+    assert len(runs) == 6 and finale.worded(config, "seed") == []
+    config.hydra.overrides.task = ["penalty=none", "model.width=range(1,4)", "data='a b',mnist"]
+    assert finale.worded(config, "model.width") == [1, 2, 3] and finale.worded(config, "choices.data") == [
+        "a b",
+        "mnist",
+    ]
+
+
 def test_several_runs_of_a_cell_are_counted(tmp_path):
     cells = {("a", "b"): [Cell(None, "fid 3", False), Cell(None, "fid 90", True)]}
-    montage(tmp_path / "m.png", cells, "mine")
+    montage(tmp_path / "m.png", ["a"], ["b"], cells, "mine")
     assert (tmp_path / "m.png").stat().st_size > 2000
 
 
