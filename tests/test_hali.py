@@ -85,9 +85,9 @@ def test_no_critic_tells_exact_inference_from_generation():
 
 def test_levels_go_up_and_come_back_by_the_means():
     model, x = linear(), torch.randn(6, 1, 1, 1)
-    torch.testing.assert_close(model.reconstruct(x, 1), x)
-    torch.testing.assert_close(model.reconstruct(x, 2), x * 4 / 5)
-    torch.testing.assert_close(model.decode(model.encode(x)), model.reconstruct(x, 2))
+    torch.testing.assert_close(model.ascend(x, 1), x / 3)
+    torch.testing.assert_close(model.descend(model.ascend(x, 1), 1), x)
+    torch.testing.assert_close(model.descend(model.ascend(x, 2), 2), x * 4 / 5)
     assert model.encode(x).shape == (6, 1)
 
 
@@ -108,9 +108,9 @@ def test_nets_size_themselves(net, shape):
     z1, z2 = model.infer(x.float())
     assert z1.shape == (2, *model.shape) and z2.shape == (2, 5) == model.encode(x).shape
     for level in (1, 2):
-        back = model.reconstruct(x, level)
+        back = model.descend(model.ascend(x, level), level)
         assert back.shape == x.shape and back.dtype == torch.uint8
-    assert torch.equal(model.reconstruct(x, 2), model.decode(model.encode(x)))
+    assert torch.equal(model.ascend(x, 2), model.encode(x)) and torch.equal(back, model.decode(model.encode(x)))
     many = model.sample(Noise(range(3)))
     assert many.shape == (3, *shape) and torch.equal(model.sample(Noise([2]))[0], many[2])
     assert model.criticise(x).shape == (2,)

@@ -41,8 +41,11 @@ class Shrunk(torch.nn.Module):
 class TwoLevels(Shrunk):
     levels = 2
 
-    def reconstruct(self, x, level, y=None):
+    def ascend(self, x, level, y=None):
         return x / level
+
+    def descend(self, code, level, y=None):
+        return code
 
 
 def shown(model, x, size=7):

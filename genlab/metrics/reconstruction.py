@@ -81,7 +81,7 @@ class Reconstruction(Metric):
         self.levels = min(LEVELS, model.levels) if isinstance(model, Hierarchical) else 1
         for level in range(self.levels):
             if isinstance(model, Hierarchical):
-                back = model.reconstruct(batch["x"], level + 1, y)
+                back = model.descend(model.ascend(batch["x"], level + 1, y), level + 1, y)
             else:
                 back = model.decode(model.encode(batch["x"], y), y)
             back = back.flatten(1).double()

@@ -80,8 +80,12 @@ class Hierarchical(Encodes, Protocol):
     levels: int
     """Number of levels of the latent code: 1 the nearest to the example, the last that of ``encode``."""
 
-    def reconstruct(self, x: Tensor, level: int, y: Tensor | None = None) -> Tensor:
-        """What is left of each example after going up to a level and back, (B, *spec.shape)."""
+    def ascend(self, x: Tensor, level: int, y: Tensor | None = None) -> Tensor:
+        """The code of each example at a level, (B, ...)."""
+        ...
+
+    def descend(self, code: Tensor, level: int, y: Tensor | None = None) -> Tensor:
+        """The data-space example of each code at a level, (B, *spec.shape)."""
         ...
 
 

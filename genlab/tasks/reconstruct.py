@@ -66,8 +66,15 @@ def back(model: Any, x: Tensor, y: Tensor | None, level: int, device: Any) -> Te
     made = []
     for start in range(0, len(x), CHUNK):
         part, label = x[start : start + CHUNK].to(device), None if y is None else y[start : start + CHUNK].to(device)
-        if isinstance(model, Hierarchical):
-            made.append(model.reconstruct(part, level, label).cpu())
-        else:
-            made.append(model.decode(model.encode(part, label), label).cpu())
+        made.append(down(model, up(model, part, level, label), level, label).cpu())
     return torch.cat(made)
+
+
+def up(model: Any, x: Tensor, level: int, y: Tensor | None = None) -> Tensor:
+    """Codes of examples at a level, (B, ...)."""
+    return model.ascend(x, level, y) if isinstance(model, Hierarchical) else model.encode(x, y)
+
+
+def down(model: Any, code: Tensor, level: int, y: Tensor | None = None) -> Tensor:
+    """The examples of codes at a level, (B, *spec.shape)."""
+    return model.descend(code, level, y) if isinstance(model, Hierarchical) else model.decode(code, y)

@@ -118,16 +118,20 @@ class HALI(nn.Module):
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """z2, (B, Z)."""
-        return self.infer(to_signed(x, self.spec.levels))[1]
+        return self.ascend(x, self.levels)
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The data-space example of each z2, (B, Z) to (B, *spec.shape)."""
-        return from_signed(self.generate(self.prior(z)[0]), self.spec.levels)
+        return self.descend(z, self.levels)
 
-    def reconstruct(self, x: Tensor, level: int, y: Tensor | None = None) -> Tensor:
-        """What is left of data-space examples after going up to z1 (level 1) or to z2 (level 2) and back."""
-        z1, z2 = self.infer(to_signed(x, self.spec.levels))
-        return self.decode(z2) if level == self.levels else from_signed(self.generate(z1), self.spec.levels)
+    def ascend(self, x: Tensor, level: int, y: Tensor | None = None) -> Tensor:
+        """z1 (level 1), (B, *shape), or z2 (level 2), (B, Z), of data-space examples."""
+        return self.infer(to_signed(x, self.spec.levels))[level - 1]
+
+    def descend(self, code: Tensor, level: int, y: Tensor | None = None) -> Tensor:
+        """The data-space example of each z1 or z2, (B, *spec.shape)."""
+        z1 = self.prior(code)[0] if level == self.levels else code
+        return from_signed(self.generate(z1), self.spec.levels)
 
     def criticise(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The critic's values of data-space examples beside their codes, (B,); of packs of equal ones."""
