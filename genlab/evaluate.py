@@ -41,7 +41,7 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
             say(line)
     rows += {(row.data, row.run): row for one in asked for row in one.controls if row.run in titles}.values()
     known = all(one.row is not None and titles <= {row.run for row in one.controls} for one in asked)
-    if not known or options.get("samples"):
+    if not known or options.get("samples") or options["ensemble"]:
         from genlab.evaluation.assess import assess
 
         rows, failed = assess(asked, controls, options)

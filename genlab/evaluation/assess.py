@@ -22,6 +22,7 @@ from genlab.evaluation.subject import Subject
 from genlab.evaluation.wanted import wanted
 from genlab.metrics.base import GENERATED
 from genlab.metrics.choose import asked_for, choose, named
+from genlab.models.ensemble import Ensemble
 from genlab.run import Run
 from genlab.spec import Spec
 from genlab.validation.requests import places
@@ -61,6 +62,12 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
             beside.setdefault(repr(data), []).append(one)
             if one.run is not None and one.row is None:
                 wrong += not kept(one.run, partial(results.keep, one.run, one.key, row, parts))
+        if options.get("ensemble"):
+            try:
+                rows.append(of_ensemble(asked, options, device, tell))
+            except Exception as error:
+                complain(error, "ensemble=true", len(asked) < 2)
+                wrong += 1
         for number, place in enumerate(elsewhere):
             try:  # what is left out is the same of all
                 rows.append(of_samples(place, options, sets, device, tell, quiet=number > 0))
@@ -130,6 +137,27 @@ def of_checkpoint(one: Asked, options: Mapping[str, Any], device: torch.device, 
     model = str((config.get("choices") or {}).get("model") or type(loaded.model).__name__.lower())
     made = subject.of_model(title, model, loaded, one.checkpoint, int(options["n"]))
     return row_of(made, data, name, options, device, tell), data
+
+
+def of_ensemble(asked: Sequence[Asked], options: Mapping[str, Any], device: torch.device, tell: Tell) -> Row:
+    """The figures of all models as one classifier, on the data of the first; they have no run folder to be kept in.
+
+    Raises:
+        ConfigError: there are no two of them, or they are of unlike data.
+        GenlabError: one of them does not classify.
+    """
+    if len(asked) < 2:
+        raise ConfigError("ensemble", True, "takes several runs, run=a,b,c", "false")
+    loaded = [load(one.checkpoint, device) for one in asked]
+    net = Ensemble([member.model for member in loaded]).eval()
+    data, name = subject.data_of(loaded[0].config, options)
+    for one, member in zip(asked, loaded, strict=True):
+        alike(data, name, member.spec)
+        if member.spec.classes != data.spec.classes:
+            raise ConfigError("ensemble", True, f"{one.title} was trained for other classes than {name} has")
+    prepared(data)
+    made = subject.of_ensemble(net, [one.checkpoint for one in asked], loaded)
+    return row_of(made, data, name, options, device, tell, quiet=True)
 
 
 def of_samples(

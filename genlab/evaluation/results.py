@@ -31,7 +31,7 @@ from genlab.presets import conf_folder
 from genlab.run import Run
 
 REMEMBERED = 100  # evaluations of one run, the latest
-NO_MATTER = ("run", "ckpt", "samples", "real", "metrics", "device", "devices", "plugins", "force")
+NO_MATTER = ("run", "ckpt", "samples", "real", "metrics", "device", "devices", "plugins", "force", "ensemble")
 """Options that change no figure, or that the digest knows by what they lead to."""
 
 

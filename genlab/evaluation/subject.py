@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,6 +69,18 @@ def of_model(title: str, name: str, loaded: Loaded, checkpoint: Path, n: int) ->
     stream = _of_model(loaded, n)
     loss = build(loaded.config["loss"]) if "loss" in loaded.config else None
     return Subject(title, name, loaded.step, loaded.model, n, stream, protocol, {"seeds": f"0-{n - 1}"}, loss)
+
+
+def of_ensemble(net: nn.Module, checkpoints: Sequence[Path], loaded: Sequence[Loaded]) -> Subject:
+    """Several trained models as one, of which there are no samples."""
+    steps = sorted({member.step for member in loaded})
+    protocol = {
+        "checkpoint": ", ".join(sorted({checkpoint.stem for checkpoint in checkpoints})),
+        "step": ", ".join(map(str, steps)),
+        "weights": ", ".join(sorted({"averaged" if member.averaged else "as trained" for member in loaded})),
+        "members": len(loaded),
+    }
+    return Subject(f"mean of {len(loaded)}", "ensemble", steps[-1], net, 0, lambda device: iter(()), protocol, {})
 
 
 def of_split(data: Data, name: str, n: int, batch: int) -> Subject:
