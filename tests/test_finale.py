@@ -168,10 +168,8 @@ def test_rows_and_columns_stand_as_the_sweep_words_them(tmp_path, monkeypatch, c
     assert [line[0] for line in lines[1:5]] == ["clip", "none", "R1", "old"]
     assert len(runs) == 6 and finale.worded(config, "seed") == []
     config.hydra.overrides.task = ["penalty=none", "model.width=range(1,4)", "data='a b',mnist"]
-    assert finale.worded(config, "model.width") == [1, 2, 3] and finale.worded(config, "choices.data") == [
-        "a b",
-        "mnist",
-    ]
+    assert finale.worded(config, "model.width") == [1, 2, 3]
+    assert finale.worded(config, "choices.data") == ["a b", "mnist"]
 
 
 def test_several_runs_of_a_cell_are_counted(tmp_path):

@@ -38,11 +38,12 @@ plugins=[mine] admits classes of your package `mine`; plugins=[/path/to/folder] 
 genlab sample ckpt=FILE                          a checkpoint alone will do
 
   ckpt=best|last|STEP|FILE            of a run: best unless you say otherwise; a step that trainer.keep_every kept
-  task=grid|interpolate|traverse|arithmetic|inpaint|reconstruct|neighbours|duplicates|latents|manifold|posterior|
-       density|warp|critic|slopes      what the model can do; path=spherical|linear and ends=samples|test are of
-                     interpolate, terms=8-3+5 of arithmetic, mask=centre|half|random|FILE of inpaint
+  task=grid|interpolate|traverse|arithmetic|manipulate|inpaint|reconstruct|neighbours|duplicates|latents|manifold|
+       posterior|density|warp|critic|slopes    what the model can do; path=spherical|linear and ends=samples|test are of
+                     interpolate, terms=8-3+5 of arithmetic, attribute=3 and strength=3 of manipulate,
+                     mask=centre|half|random|FILE of inpaint
   y=3                class of the samples, where the model is conditional (model=realnvp model.conditional=true)
-  level=1            from which a hierarchical model reconstructs (model=hali); all levels unless you say otherwise
+  level=1            of the codes that a hierarchical model reconstructs from or manipulates (model=hali); else all
   out=FOLDER                          for the picture and the numbers; the run's own samples/ unless you say otherwise
   plugins=[mine]     admits classes of your package, as in training
   --json             print what was written as JSON""",
@@ -60,6 +61,7 @@ genlab eval ckpt=FILE                            a checkpoint alone will do
   data=X             another data set than the run's own, of the same kind and shape
   samples=PLACE[,PLACE ...]           of other origin: folders of images, .npz files, globs; by data=X or beside runs
   real=train,test    real examples in the place of generated ones, as a control; else train, or none
+  ensemble=true      also all runs as one classifier: its error, by the mean of their class probabilities
   --force            measure again what has been measured
   --config-dir DIR   search DIR for metrics and extractors of your own, too
   --json             print rows {run, model, data, step, metrics} as JSON""",
