@@ -80,7 +80,7 @@ def test_an_experiment_takes_the_nets_of_the_data():
         assert (config["trainer"]["max_steps"], config["trainer"]["max_epochs"]) == (None, 1200)
 
 
-@pytest.mark.parametrize("model", ["ssl_gan"])
+@pytest.mark.parametrize("model", ["ssl_gan", "ssl_ali"])
 def test_a_step_on_house_numbers(tmp_path, monkeypatch, model):
     """Generated files in the makers' layout; the recipe's own nets, but for the size of the batch."""
     (tmp_path / "svhn").mkdir()

@@ -39,6 +39,7 @@ class Discriminator(nn.Module):
         std: of the initial weights.
         given: number K of conditions.
         minibatch: similarities to the rest of the batch among the features (see ``layers.Head``).
+        outputs: number of values.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Discriminator(nn.Module):
         std: float | None = None,
         given: int = 0,
         minibatch: int = 0,
+        outputs: int = 1,
     ):
         super().__init__()
         self.count, total = len(codes), sum(math.prod(shape) for shape in codes)
@@ -67,12 +69,13 @@ class Discriminator(nn.Module):
         self.code = nn.Sequential(*first, *hidden(total, code_width, code_depth, norm, activation, dropout))
         joined = features + (code_width if code_depth else total) + given
         self.joint = nn.Sequential(*hidden(joined, width, depth, norm, activation, dropout))
-        self.head = Head(width if depth else joined, minibatch=minibatch)
+        self.head = Head(width if depth else joined, outputs, minibatch=minibatch)
         for own in (self.code, self.joint, self.head) if std is not None else ():
             initialise(own, std)
 
     def forward(self, x: Tensor, *rest: Tensor) -> Tensor:
-        """(B, *spec.shape), the codes, (B, *shape) each, and conditions, (B, K), where there are any, to (B,)."""
+        """(B, *spec.shape), the codes, (B, *shape) each, and conditions, (B, K), where there are any, to (B,), or
+        to (B, outputs)."""
         h = self.flat(x.flatten(1)) if self.image is None else self.image.features(x)
         code = self.code(torch.cat([part.flatten(1) for part in rest[: self.count]], 1))
         return self.head(self.joint(torch.cat((h, code, *rest[self.count :]), 1)))

@@ -19,7 +19,8 @@ class Evidence(nn.Module):
     """d(x) = log sum_k exp(l_k(x)): the logit of being real, where the logit of "generated" is fixed at 0.
 
     Args:
-        net: a module from scaled examples to logits l of the classes, (B, K), with ``features``.
+        net: a module from scaled examples, or from these and what belongs to them, to logits l of the classes, (B, K);
+            has ``features`` where a game matches them.
     """
 
     def __init__(self, net: nn.Module):
@@ -34,9 +35,9 @@ class Evidence(nn.Module):
         """Of features, (B, F) to (B,)."""
         return values_of(self.net)(h).logsumexp(1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, *spec.shape) to (B,)."""
-        return self.net(x).logsumexp(1)
+    def forward(self, *seen: Tensor) -> Tensor:
+        """(B, ...) each to (B,)."""
+        return self.net(*seen).logsumexp(1)
 
 
 class SemiSupervisedGAN(nn.Module):
