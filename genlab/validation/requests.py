@@ -29,7 +29,15 @@ DEVICES = ("auto", "cpu", "gpu", "cuda")
 MOST = 10_000_000  # seeds
 SUPPLIED = ("spec", "data", "n", "extractor", "loss")  # arguments of metrics that evaluation has
 FEW = 6  # words that are listed although it is clear which one is meant
-OF_TASKS = {"path": ("interpolate",), "ends": ("interpolate",), "terms": ("arithmetic",), "mask": ("inpaint",)}
+OF_TASKS = {
+    "path": ("interpolate",),
+    "ends": ("interpolate",),
+    "terms": ("arithmetic",),
+    "attribute": ("manipulate",),
+    "strength": ("manipulate",),
+    "level": ("reconstruct", "manipulate"),
+    "mask": ("inpaint",),
+}
 """Options of ``genlab sample`` that only some tasks take."""
 CHECKPOINTS = {"sample": ("best", "last"), "eval": ("best", "last", "all")}
 
