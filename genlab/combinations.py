@@ -116,7 +116,7 @@ class Combinations:
         content = self.contents("model", model)
         whole = {key: settled(node, content) for key, node in content.items()}
         whole |= {group: self.contents(group, taken[group]) for group in DEFAULTS}
-        trainer = {**self.contents("trainer", "default"), "precision": precision}
+        trainer = self.contents("trainer", "default") | (whole.get("trainer") or {}) | {"precision": precision}
         return whole | {"choices": {**taken, "model": model}, "trainer": trainer}
 
     def picked(self, group: str, option: str) -> dict[str, str]:

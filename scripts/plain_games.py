@@ -43,7 +43,7 @@ CASES = {
     "mad_gan": DCGAN,
     "infogan": DCGAN,
     "acgan": DCGAN,
-    "ssl_gan": ["data.labelled=4000", "model.discriminator.norm=null", *DCGAN],
+    "ssl_gan": ["~recipe", "data.labelled=4000", "model.discriminator.norm=null", *DCGAN],
     "ebgan": ENERGY,
     "began": ["model.discriminator.encoder.norm=null", "model.discriminator.decoder.norm=null", *ENERGY],
     "vae_gan": ["model.encoder.width=32", *DCGAN],

@@ -367,6 +367,14 @@ def test_a_source_file_is_named_where_the_mistake_stands_in_one(tmp_path):
     assert found.source.endswith("optimizer/mine.yaml") and "number" in found.reason
 
 
+def test_what_would_never_end_or_has_no_model_is_told(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "empty.yaml").write_text("# @package _global_\n")
+    found = problems("model=vae", "data=digits", "trainer.max_epochs=null")["trainer"]
+    assert "give trainer.max_steps=" in found.reason
+    assert "no model._target_" in problems("model=empty", "data=digits", folders=[str(tmp_path)])["model"].reason
+
+
 def test_a_class_says_for_itself_what_it_requires(tmp_path, monkeypatch):
     (tmp_path / "pictures.py").write_text(
         "class Net:\n    requires = {'data.kind': ('image',)}\n    def __init__(self, spec, width: int = 3): ...\n"

@@ -235,16 +235,18 @@ def needed(config: Config) -> Iterator[ConfigError]:
 
 def budget(config: Config) -> Iterator[ConfigError]:
     """Training that would never end."""
+    if not isinstance(config.get("trainer"), Mapping):
+        return
     if all(look(config, f"trainer.{name}") is None for name in ("max_steps", "max_epochs", "max_time")):
         yield ConfigError("trainer", "no budget", "give trainer.max_steps=, trainer.max_epochs= or trainer.max_time=")
 
 
 def whole(config: Config) -> Iterator[ConfigError]:
     """Parts without which there is nothing to train."""
-    for name in ("model", "training"):
+    chosen = (config.get("choices") or {}).get("model")
+    for name in ("model", "training") if chosen else ():
         node = config.get(name)
         if not isinstance(node, Mapping) or not node.get("_target_"):
-            chosen = (config.get("choices") or {}).get("model")
             yield ConfigError("model", chosen, f"it has no {name}._target_, the class of its {name}")
 
 
