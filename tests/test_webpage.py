@@ -33,7 +33,9 @@ def planted(path, figures=(), seed=0, model="vae", columns=None, controls=()):
     kept = [{"name": name, "step": step, **figure._asdict()} for name, step, figure in figures]
     row = {"run": "real train", "model": "-", "data": "digits", "step": 0}
     shown = [row | {"metrics": {name: figure._asdict() for name, figure in controls}}]
-    run.save_metrics({"figures": kept, "done": {"k": {"row": {}, "controls": shown}} if controls else {}})
+    run.save_metrics(
+        {"figures": kept, "done": {"k": {"row": row | {"metrics": {}}, "controls": shown}} if controls else {}}
+    )
     return run
 
 

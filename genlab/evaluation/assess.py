@@ -19,7 +19,7 @@ from genlab.evaluation import results, subject
 from genlab.evaluation.measure import measure, say
 from genlab.evaluation.results import Asked, Note, Row, new_lines, repeated, short
 from genlab.evaluation.subject import Subject
-from genlab.evaluation.wanted import wanted
+from genlab.evaluation.wanted import Part, wanted
 from genlab.metrics.base import GENERATED
 from genlab.metrics.choose import asked_for, choose, named
 from genlab.models.ensemble import Ensemble
@@ -48,7 +48,7 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
     alone = len(asked) + len(elsewhere) == 1
     wrong, parts = 0, wanted(options)
     told: Counter[str] = Counter()
-    tell = partial(tell_new, told)
+    tell = partial(tell_new, told, parts)
     with ranks.group(options.get("devices") or 1, options.get("device") or "auto") as device:
         for one in asked:
             try:
@@ -91,9 +91,9 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
     return rows, wrong
 
 
-def tell_new(told: Counter[str], title: str, notes: Sequence[Note]) -> None:
-    """Notes on a row, but for those that were told of another."""
-    for line in new_lines(told, title, notes):
+def tell_new(told: Counter[str], parts: Sequence[Part], title: str, notes: Sequence[Note]) -> None:
+    """Notes on what is asked for of a row, but for those that were told of another."""
+    for line in new_lines(told, title, [mine for note in notes if (mine := note.of(parts)).figures]):
         say(line)
 
 
@@ -201,7 +201,7 @@ def row_of(
 ) -> Row:
     """The row of a subject. What is missing is told and why, unless ``quiet`` where it does not apply."""
     metrics, left_out = choose(options, made.net, data, made.n, made.loss)
-    told = [] if quiet else [*missing(asked_among(left_out, options)), *of_other_extractors(options, metrics)]
+    told = [] if quiet else [*missing(left_out), *of_other_extractors(options, metrics)]
     shown: Mapping[str, Any] = metrics
     drawn = tuple(name for metric in shown.values() if GENERATED in metric.reads for name in metric.figures)
     if made.n < FEW and drawn:
@@ -210,7 +210,7 @@ def row_of(
     tell(made.title, told)
     figures, failed, remarks = measure(made, data, metrics, options, device)
     silent = unnamed(options, metrics, [*figures, *failed, *left_out])
-    late = [*remarks, *missing(asked_among(failed, options)), *silent]
+    late = [*remarks, *missing(failed), *silent]
     tell(made.title, late)
     figures = {
         key: figure._replace(protocol={"data": name} | dict(figure.protocol))
@@ -223,12 +223,6 @@ def row_of(
 def missing(reasons: Mapping[str, str]) -> list[Note]:
     """Figures that are missing, by names with commas, and why."""
     return [Note(tuple(names.split(", ")), reason, lacking=True) for names, reason in reasons.items()]
-
-
-def asked_among(reasons: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, str]:
-    """The figures that ``metrics`` names, where it does, with the reasons why there are none."""
-    kept = {", ".join(f for f in names.split(", ") if asked_for(f, options)): why for names, why in reasons.items()}
-    return {names: why for names, why in kept.items() if names}
 
 
 def unnamed(options: Mapping[str, Any], metrics: Mapping[str, Any], titles: Sequence[str]) -> list[Note]:

@@ -50,11 +50,11 @@ class Note(NamedTuple):
     lacking: bool = False
     named: bool = False
 
-    def of(self, parts: Sequence[Part]) -> bool:
-        """Whether it is of any of some parts."""
-        if self.named:
-            return any(figure in self.figures for _, figure in parts)
-        return concerns(self.figures, parts)
+    def of(self, parts: Sequence[Part]) -> Note:
+        """The note on those of its figures that are of some parts; there may be none of them."""
+        asked = [figure for _, figure in parts]
+        mine = [name for name in self.figures if (name in asked if self.named else concerns([name], parts))]
+        return self._replace(figures=tuple(mine))
 
 
 class Row(NamedTuple):
@@ -83,7 +83,7 @@ class Row(NamedTuple):
 
     def only(self, parts: Sequence[Part]) -> Row:
         """What is asked for of it."""
-        told = tuple(note for note in self.told if note.of(parts))
+        told = tuple(note.of(parts) for note in self.told if note.of(parts).figures)
         return self._replace(figures=filtered(self.figures, parts), told=told)
 
 
@@ -258,7 +258,7 @@ def keep(run: Run, key: str, row: Row, parts: Sequence[Part] = (("", ""),)) -> N
         old = [entry for entry in kept["figures"] if identity(entry) not in taken]
         done = {other: found for other, found in kept["done"].items() if other != key}
         before = kept["done"].get(key, {})
-        told = [note for note in notes(before) if not note.of(parts)]
+        told = [note for note in notes(before) if not note.of(parts).figures]
         entry = {
             "row": joined(before.get("row"), row, parts),
             "asked": united(before, parts),
