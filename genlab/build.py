@@ -16,7 +16,27 @@ from typing import Any
 
 from genlab.errors import ConfigError
 
-_trusted = ["genlab.", "torch.nn.", "torch.optim.", "pytorch_lightning.loggers."]
+PARTS = (
+    "data",
+    "models",
+    "losses",
+    "penalties",
+    "training",
+    "metrics",
+    "extractors",
+    "likelihoods",
+    "bijections",
+    "nn",
+)
+"""Packages of genlab's own whose classes make up a run. The others do things: a file could have them do anything."""
+
+_trusted = [*(f"genlab.{part}." for part in PARTS), "torch.nn.", "torch.optim.", "pytorch_lightning.loggers."]
+_own = len(_trusted)
+
+
+def trusted(path: str) -> bool:
+    """Whether a name may be imported where a file says so."""
+    return any(path.startswith(prefix) for prefix in _trusted)
 
 
 def trust(*packages: str) -> None:
@@ -48,23 +68,19 @@ def later(node: Mapping[str, Any]) -> Callable[..., Any]:
 
 
 def locate(path: str) -> Callable[..., Any]:
-    """The class or function at a dotted path, from its own module: no attribute of an attribute, no re-export of
-    something untrusted."""
+    """The class at a dotted path, or the function of a model's or of the user's, from its own module: no attribute of
+    an attribute, no re-export of something untrusted."""
     module, _, name = path.rpartition(".")
-    if not any(path.startswith(prefix) for prefix in _trusted):
-        raise ConfigError(
-            "_target_",
-            path,
-            "not a trusted package; trusted are "
-            + ", ".join(prefix[:-1] for prefix in _trusted)
-            + " and those named by plugins=[...]",
-        )
+    if not trusted(path):
+        listed = f"genlab's {', '.join(PARTS)}, " + ", ".join(prefix[:-1] for prefix in _trusted[len(PARTS) :])
+        raise ConfigError("_target_", path, f"not of a trusted package; these are {listed} and those of plugins=[...]")
     try:
         target = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError("_target_", path, str(error)) from None
     origin = f"{getattr(target, '__module__', '')}."
-    if not callable(target) or not any(origin.startswith(prefix) for prefix in _trusted):
+    functions = ("genlab.models.", *_trusted[_own:])  # whose functions are harmless, or the user's own affair
+    if not callable(target) or not trusted(origin) or not (inspect.isclass(target) or origin.startswith(functions)):
         raise ConfigError("_target_", path, "neither a class nor a function of a trusted package")
     return target
 

@@ -110,9 +110,12 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Loaded:
     """
     state = read(path)
     about = state["genlab"]
-    spec = Spec.from_dict(about["spec"])
     try:
-        model = build(about["config"]["model"], spec=spec)
+        spec, described, step = Spec.from_dict(about["spec"]), about["config"]["model"], int(about["step"])
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: what it says of itself is damaged: {type(error).__name__}: {error}") from None
+    try:
+        model = build(described, spec=spec)
         prepare(model, about["config"])
     except ConfigError as error:
         raise ConfigError(
@@ -130,7 +133,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Loaded:
         raise CheckpointError(
             f"{path}: its weights do not fit its config: {' '.join(str(error).split())[:160]}"
         ) from None
-    return Loaded(model.to(device).eval(), spec, about["config"], about["step"], bool(state.get("average")))
+    return Loaded(model.to(device).eval(), spec, about["config"], step, bool(state.get("average")))
 
 
 def prepare(model: nn.Module, config: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from genlab import validate
+from genlab import build, validate
 from genlab.config import folder_name
 from genlab.errors import ConfigError, ConfigErrors
 from genlab.signatures import signature
@@ -358,6 +358,26 @@ def test_untrusted_targets_are_refused_and_nothing_of_them_is_run(tmp_path, monk
         found = list(mistakes({"loss": {"_target_": target}}))
         assert [error.key for error in found] == ["loss._target_"] and "trusted" in found[0].reason
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "genlab.cli.main",
+        "genlab.train.main",
+        "genlab.cli.launch.admit",
+        "genlab.build.trust",
+        "genlab.run.Run",
+        "genlab.data.files.os.system",
+        "genlab.data.store.decode",
+        "genlab.extractors.train.main",
+        "torch.nn.functional.relu",
+    ],
+)
+def test_a_file_can_name_parts_of_a_run_and_nothing_that_does_things(target):
+    """Of genlab's own, too: its command line would take plugins, and with them anything, from a checkpoint."""
+    with pytest.raises(ConfigError, match="trusted|No module named"):
+        build.locate(target)
 
 
 def test_a_source_file_is_named_where_the_mistake_stands_in_one(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -76,7 +75,7 @@ def sorted_out(
         group = bare.partition(".")[0]
         if not equals and word in base and not Path(word).exists():
             problems.add(ConfigError(word, "", "write key=value", f"{word}=...", "command line", word))
-        elif not equals or Path(word).exists() or (os.sep in key and glob.glob(word)):  # a sweep's folders have =
+        elif not equals or Path(word).exists() or os.sep in key:  # folders of a sweep have = in their names
             places.append(word)
         elif not value and bare in base:
             problems.add(ConfigError(key, "", "no value; null is one", "", "command line"))

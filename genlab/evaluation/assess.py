@@ -49,6 +49,8 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
     wrong, parts = 0, wanted(options)
     told: Counter[str] = Counter()
     tell = partial(tell_new, told, parts)
+    if len(asked) > 1:
+        say(f"{sum(one.row is None for one in asked)} of {len(asked)} checkpoints to be measured")
     with ranks.group(options.get("devices") or 1, options.get("device") or "auto") as device:
         for one in asked:
             try:
@@ -78,7 +80,7 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
             real = []
             for split in controls:
                 try:
-                    real.append(control(data, name, split, options, device, tell))
+                    real.append(control(data, name, split, {**options, **as_many(rows, bool(asked))}, device, tell))
                 except Exception as error:
                     complain(error, f"real {split}")
                     wrong += 1
@@ -181,6 +183,13 @@ def of_samples(
     if made.n != int(options["n"]) and not quiet:
         say(f"{short(made.title)}: all {made.n} of its examples are measured, for n is of models")
     return row_of(made, data, name, options, device, tell, quiet)
+
+
+def as_many(rows: Sequence[Row], models: bool) -> dict[str, int]:
+    """The number of real examples that stand beside samples alone, if all of these are as many."""
+    numbers = {figure.protocol["n generated"] for row in rows for figure in row.figures.values()
+               if "n generated" in figure.protocol}  # fmt: skip
+    return {"n": numbers.pop()} if len(numbers) == 1 and not models else {}
 
 
 def control(data: Data, name: str, split: str, options: Mapping[str, Any], device: torch.device, tell: Tell) -> Row:

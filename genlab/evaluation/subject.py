@@ -145,10 +145,10 @@ def real(examples: Examples, batch: int, device: torch.device) -> Iterator[Batch
 
 def _from_folder(path: Path, spec: Spec) -> Examples:
     """Image files below a folder, all of one size, which must be that of the data: nothing is resized in silence."""
-    if spec.kind != "image" or spec.levels != 256:
-        raise DataError(f"a folder of pictures holds 256 levels, and the data are {_like(spec)}; give an .npz")
     if not any(file.is_file() and not file.name.startswith(".") for file in path.rglob("*")):
         raise DataError(f"{path}: an empty folder")
+    if spec.kind != "image" or spec.levels != 256:
+        raise DataError(f"a folder of pictures holds 256 levels, and the data are {_like(spec)}; give an .npz")
     folder = Folder(path=str(path.absolute()), grey=spec.shape[0] == 1)
     pictures, _ = folder.read("train")
     rows, spoilt = [], {}

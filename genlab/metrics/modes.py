@@ -9,11 +9,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 from genlab.data.base import Data
 from genlab.errors import GenlabError
 from genlab.extractors.base import Extractor
 from genlab.metrics.base import GENERATED, Figure
+from genlab.metrics.birthday import nearest_distances
+from genlab.metrics.memorisation import nearest_distance
 from genlab.models.base import Batch, Samples
 from genlab.spec import Spec
 
@@ -84,6 +87,10 @@ class Modes(Metric):
             raise GenlabError("modes are counted among samples, and here is none")
         n, good = float(self.total), float(self.count.sum())
         share, protocol = good / n, self._protocol()
+        if n < self.least * len(self.count):
+            most, all_of = int(n) // self.least, len(self.count)
+            few = f"at most {most} of {all_of} modes can count, for each takes {self.least} samples"
+            warnings.warn(f"{few}: n={self.least * all_of} or more is wanted", stacklevel=2)
         figures = {
             "modes": Figure(int((self.count >= self.least).sum()), protocol=protocol | {"least": self.least}),
             "high_quality": Figure(share, stderr=math.sqrt(share * (1 - share) / n), protocol=protocol),
@@ -109,14 +116,15 @@ class StackedModes(Metric):
     Each channel is classified as an image of its own. ``modes`` is the number of triples with at least one sample,
     ``reverse_kl`` the divergence of their shares from uniform. (Srivastava et al. 2017, arXiv 1705.07761, section 5.2;
     26000 samples there, 25600 in Metz et al. 2017, arXiv 1611.02163.) ``high_quality``, which is ours, is the share of
-    samples whose three digits the classifier names with a probability of ``certain`` each: a blur has modes, too. All
-    depend on the number of samples, and on the classifier, whose mistakes find modes that are not there: read them
-    beside those of real examples.
+    samples whose three digits each have a real one near them, as near in the classifier's features as 99 of 100 real
+    ones have another: a blur has modes, too. All depend on the number of samples, and on the classifier, whose mistakes
+    find modes that are not there: read them beside those of real examples.
 
     Args:
         extractor: a classifier of digits, (B, 1, 28, 28).
         data: stacked MNIST.
-        certain: least probability of a digit that counts as one.
+        split: of the real stacks, of which the first ``limit`` give the digits to be near to.
+        limit: number of real stacks.
     """
 
     needs: ClassVar[tuple[type, ...]] = (Samples,)
@@ -124,19 +132,21 @@ class StackedModes(Metric):
     higher_is_better = True
     full_state_update = False
     count: Tensor
-    good: Tensor
+    made: list[Tensor]
+    real: list[Tensor]
 
-    def __init__(self, extractor: Extractor, data: Data, certain: float = 0.9):
+    def __init__(self, extractor: Extractor, data: Data, split: str = "test", limit: int = 1000):
         super().__init__()
-        self.reads = (GENERATED,)
-        self.extractor, self.data, self.certain = extractor, data, certain
-        self.add_state("good", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.reads = (GENERATED, split)
+        self.extractor, self.data, self.limit = extractor, data, limit
+        self.add_state("made", [], dist_reduce_fx="cat")  # features of digits
+        self.add_state("real", [], dist_reduce_fx="cat")
         self.add_state("count", torch.zeros(len(STACKS), dtype=torch.float64), dist_reduce_fx="sum")
 
     def refuses(self, spec: Spec) -> str:
         """Triples of digits only, all of them, and a classifier of digits."""
         if getattr(self.data, "name", "") != "stacked_mnist":
-            return "the data are not stacked MNIST"
+            return "the modes of these data are not known"
         if spec.classes != STACKS:
             return "some classes of stacked MNIST are left out, and its modes are all 1000"
         if self.extractor.classes != 10:
@@ -144,11 +154,15 @@ class StackedModes(Metric):
         return ""
 
     def update(self, batch: Batch, source: str, model: nn.Module | None = None) -> None:
-        """Add generated stacks."""
-        x = batch["x"]
-        likely, digits = self.extractor(x.flatten(0, 1)[:, None]).logits.softmax(1).max(1)
-        digits = digits.view(-1, 3)
-        self.good += (likely.view(-1, 3) >= self.certain).all(1).sum()
+        """Add generated stacks, or real ones of which the first ``limit`` are wanted."""
+        x = batch["x"] if source == GENERATED else batch["x"][batch["index"] < self.limit]
+        if not len(x):
+            return
+        seen = self.extractor(x.flatten(0, 1)[:, None])
+        (self.made if source == GENERATED else self.real).append(seen.features)
+        if source != GENERATED:
+            return
+        digits = seen.logits.argmax(1).view(-1, 3)
         stack = digits[:, 0] * 100 + digits[:, 1] * 10 + digits[:, 2]
         self.count.index_add_(0, stack, torch.ones(len(x), dtype=torch.float64, device=stack.device))
 
@@ -157,11 +171,12 @@ class StackedModes(Metric):
         n = int(self.count.sum())
         if not n:
             raise GenlabError("modes are counted among samples, and here is none")
-        share = float(self.good) / n
+        made, real = dim_zero_cat(self.made), dim_zero_cat(self.real)
+        usual = nearest_distances(real).double().quantile(0.99)
+        share = float((nearest_distance(made, real) <= usual).view(-1, 3).all(1).double().mean())
+        quality = Figure(share, stderr=math.sqrt(share * (1 - share) / n), protocol={"n real": len(real) // 3})
         return {
             "modes": Figure(int((self.count > 0).sum()), protocol={"least": 1}),
-            "high_quality": Figure(
-                share, stderr=math.sqrt(share * (1 - share) / n), protocol={"certain": self.certain}
-            ),
+            "high_quality": quality,
             "reverse_kl": Figure(reverse_kl(self.count)),
         }

@@ -201,6 +201,8 @@ def bit_depth(config: Config) -> Iterator[ConfigError]:
     if data is None or kind(config) != "image":
         return
     given, native = config["data"].get("levels"), data.constants.get("native_levels")
+    if is_number(given) and given != 2 and config["data"].get("binarize", "none") != "none":
+        yield ConfigError("data.levels", given, f"data.binarize={config['data']['binarize']} makes them two", "2")
     if is_number(given) and is_number(native) and not 2 <= given <= native:
         yield ConfigError("data.levels", given, f"{data.name} takes 2 to {native} levels")
 

@@ -80,8 +80,10 @@ def check_target(key: str, target: Any) -> ConfigError | None:
     """Is the target of a trusted package, and there?"""
     if not isinstance(target, str) or "." not in target:
         return ConfigError(key, target, "write package.module.Name")
-    if not any(target.startswith(prefix) for prefix in build._trusted):
+    if not build.trusted(target):
         root = target.partition(".")[0]
+        if root == "genlab":
+            return ConfigError(key, target, f"no part of a run; these are of genlab's {', '.join(build.PARTS)}")
         own = root not in sys.stdlib_module_names  # nobody means to build a model of those
         hint = f"; if you trust it, add plugins=[{root}], or the folder it lies in" if own else ""
         return ConfigError(key, target, f"'{target.partition('.')[0]}' is not a trusted package{hint}")

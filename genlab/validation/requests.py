@@ -37,6 +37,7 @@ OF_TASKS = {
     "strength": ("manipulate",),
     "level": ("reconstruct", "manipulate"),
     "mask": ("inpaint",),
+    "y": ("grid", "interpolate", "inpaint", "manifold", "traverse", "warp"),
 }
 """Options of ``genlab sample`` that only some tasks take."""
 CHECKPOINTS = {"sample": ("best", "last"), "eval": ("best", "last", "all")}
