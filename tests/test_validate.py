@@ -376,7 +376,7 @@ def test_untrusted_targets_are_refused_and_nothing_of_them_is_run(tmp_path, monk
 )
 def test_a_file_can_name_parts_of_a_run_and_nothing_that_does_things(target):
     """Of genlab's own, too: its command line would take plugins, and with them anything, from a checkpoint."""
-    with pytest.raises(ConfigError, match="trusted|No module named"):
+    with pytest.raises(ConfigError, match=r"trusted|No module named"):
         build.locate(target)
 
 
