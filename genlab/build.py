@@ -73,7 +73,7 @@ def locate(path: str) -> Callable[..., Any]:
     module, _, name = path.rpartition(".")
     if not trusted(path):
         listed = f"genlab's {', '.join(PARTS)}, " + ", ".join(prefix[:-1] for prefix in _trusted[len(PARTS) :])
-        raise ConfigError("_target_", path, f"not of a trusted package; these are {listed} and those of plugins=[...]")
+        raise ConfigError("_target_", path, f"not a trusted package; these are {listed} and those of plugins=[...]")
     try:
         target = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:

@@ -159,7 +159,7 @@ class StackedModes(Metric):
         if not len(x):
             return
         seen = self.extractor(x.flatten(0, 1)[:, None])
-        (self.made if source == GENERATED else self.real).append(seen.features)
+        (self.made if source == GENERATED else self.real).append(seen.features.float().flatten())
         if source != GENERATED:
             return
         digits = seen.logits.argmax(1).view(-1, 3)
@@ -171,7 +171,7 @@ class StackedModes(Metric):
         n = int(self.count.sum())
         if not n:
             raise GenlabError("modes are counted among samples, and here is none")
-        made, real = dim_zero_cat(self.made), dim_zero_cat(self.real)
+        made, real = (dim_zero_cat(part).view(-1, self.extractor.dimensions) for part in (self.made, self.real))
         usual = nearest_distances(real).double().quantile(0.99)
         share = float((nearest_distance(made, real) <= usual).view(-1, 3).all(1).double().mean())
         quality = Figure(share, stderr=math.sqrt(share * (1 - share) / n), protocol={"n real": len(real) // 3})
