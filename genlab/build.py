@@ -30,18 +30,19 @@ PARTS = (
 )
 """Packages of genlab's own whose classes make up a run. The others do things: a file could have them do anything."""
 
-_trusted = [*(f"genlab.{part}." for part in PARTS), "torch.nn.", "torch.optim.", "pytorch_lightning.loggers."]
-_own = len(_trusted)
+LIBRARIES = ("torch.nn", "torch.optim", "pytorch_lightning.loggers")
+_trusted = tuple(f"{package}." for package in (*(f"genlab.{part}" for part in PARTS), *LIBRARIES))
+_admitted: list[str] = []  # by the user
 
 
 def trusted(path: str) -> bool:
     """Whether a name may be imported where a file says so."""
-    return any(path.startswith(prefix) for prefix in _trusted)
+    return path.startswith((*_trusted, *_admitted))
 
 
 def trust(*packages: str) -> None:
     """Admit targets of these packages, from now on and in this process only."""
-    _trusted.extend(f"{package}." for package in packages if f"{package}." not in _trusted)
+    _admitted.extend(f"{package}." for package in packages if f"{package}." not in _admitted)
 
 
 def build(node: Mapping[str, Any], **given: Any) -> Any:
@@ -72,14 +73,14 @@ def locate(path: str) -> Callable[..., Any]:
     an attribute, no re-export of something untrusted."""
     module, _, name = path.rpartition(".")
     if not trusted(path):
-        listed = f"genlab's {', '.join(PARTS)}, " + ", ".join(prefix[:-1] for prefix in _trusted[len(PARTS) :])
-        raise ConfigError("_target_", path, f"not a trusted package; these are {listed} and those of plugins=[...]")
+        listed = f"genlab's {', '.join(PARTS)}; {', '.join(LIBRARIES)}; and those that plugins=[...] names"
+        raise ConfigError("_target_", path, f"not a trusted package; these are {listed}")
     try:
         target = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError("_target_", path, str(error)) from None
     origin = f"{getattr(target, '__module__', '')}."
-    functions = ("genlab.models.", *_trusted[_own:])  # whose functions are harmless, or the user's own affair
+    functions = ("genlab.models.", *_admitted)  # whose functions are harmless, or the user's own affair
     if not callable(target) or not trusted(origin) or not (inspect.isclass(target) or origin.startswith(functions)):
         raise ConfigError("_target_", path, "neither a class nor a function of a trusted package")
     return target

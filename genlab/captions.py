@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-OF_MODELS = ("weights", "seeds", "examples", "samples", "checkpoint", "step")
+OF_MODELS = ("members", "weights", "seeds", "examples", "samples", "checkpoint", "step")
 """Entries of a protocol that are a model's affair: told of it once, where all its figures agree."""
 
 FOLLOWING = {("extractor",): ("resize", "rounding"), ("data", "split"): ("split hash",)}

@@ -11,7 +11,7 @@ from typing import Any
 
 from genlab.errors import ConfigError, nearest
 from genlab.presets import file_of, groups, read
-from genlab.signatures import locate, names, signature
+from genlab.signatures import find, literal, locate, names, parsed, signature
 
 REFERRING = re.compile(r"(?P<package>\w+(?:\.\w+)*)\.\$\{(?P<key>\w+\.\w+)\}\.(?P<name>\w+)")
 """A target whose module's name stands elsewhere in the config."""
@@ -74,6 +74,12 @@ def likelihoods() -> list[str]:
 def tasks() -> list[str]:
     """What ``genlab sample`` can make: ``task=``."""
     return modules("genlab.tasks")
+
+
+def takes(task: str) -> tuple[str, ...]:
+    """Options of ``genlab sample`` that a task takes and not every one does, as its file says by ``TAKES``."""
+    said: Any = find(f"genlab.tasks.{task}.TAKES")
+    return tuple(literal(parsed(said.value)) or ()) if said is not None else ()
 
 
 def metrics(folders: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:

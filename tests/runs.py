@@ -32,3 +32,15 @@ def make_run(path, model=VAE, data=DIGITS):
         run.checkpoints / "last.ckpt", {"genlab": checkpoint.card(resolved, built.spec, 7), "state_dict": state}
     )
     return run
+
+
+def each_learns_in_its_turn(model, batch, loss):
+    """In a player's turn the gradient reaches all of its own weights and nobody else's."""
+    for player, modules in model.players().items():
+        own = {id(p) for m in modules for p in m.parameters()}
+        for p in model.parameters():
+            p.requires_grad_(id(p) in own)
+        model.turn(player, batch, loss, None)[0].backward()
+        assert all((p.grad is not None) == (id(p) in own) for p in model.parameters())
+        for p in model.parameters():
+            p.grad = None

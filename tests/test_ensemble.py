@@ -85,6 +85,8 @@ def test_the_error_of_all_stands_below_those_of_each(runs, capsys):
     assert [row["metrics"]["error"]["value"] for row in again] == [row["metrics"]["error"]["value"] for row in first]
     assert all(entry["protocol"].get("members") is None for run in runs for entry in run.metrics["figures"])
     assert len(rows([named, "metrics=classification"], capsys)[1]) == 3
+    assert cli.main(["eval", *words]) == 0
+    assert "not to be compared" not in capsys.readouterr().out
 
 
 def test_one_run_and_runs_that_do_not_classify_are_told(runs, tmp_path, capsys):

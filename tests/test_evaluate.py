@@ -870,7 +870,7 @@ def test_a_metric_of_the_users_own_is_one_file_and_one_yaml(tmp_path, capsys, mo
         "    def compute(self):\n        return {'brightness': Figure(float(self.count) / self.scale)}\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("genlab.build._trusted", ["genlab.", "own_metric."])
+    monkeypatch.setattr("genlab.build._admitted", ["own_metric."])
     run = make_run(tmp_path / "run")
     _, (row,) = measured(capsys, f"run={run.path}", "metrics=[brightness]", f"config_dir=[{tmp_path / 'mine'}]")
     assert row["metrics"]["brightness"]["value"] == 1
@@ -1068,6 +1068,49 @@ def test_a_figure_that_was_named_and_is_not_there_is_told_and_no_other(tmp_path,
     evaluate.main(compose(*words, "metrics=[bpd,energy]"))
     told = capsys.readouterr().err
     assert "no bpd: " in told and "nats" not in told
+
+
+def test_pictures_that_have_more_than_the_data_are_refused(tmp_path):
+    grey = Spec("image", (1, 8, 8), 256)
+    x = np.random.default_rng(0).integers(256, size=(8, 8, 4)).astype(np.uint8)
+    for name, mode, told in (("colour", "RGB", "in colour"), ("clear", "RGBA", "partly transparent")):
+        (tmp_path / name).mkdir()
+        Image.fromarray(x[..., : len(mode)]).save(tmp_path / name / "0.png")
+        with pytest.raises(DataError, match=rf"0\.png: {told}, and the data are"):
+            of_files(str(tmp_path / name), grey, 2)
+    (tmp_path / "grey").mkdir()  # written as colour, or with nothing to see through
+    Image.fromarray(x[..., 0]).convert("RGB").save(tmp_path / "grey" / "0.png")
+    Image.fromarray(x[..., 0]).convert("RGBA").save(tmp_path / "grey" / "1.png")
+    assert of_files(str(tmp_path / "grey"), grey, 2).n == 2
+
+
+def test_an_extractor_to_which_all_examples_are_one_is_told(tmp_path, monkeypatch, capsys):
+    (tmp_path / "blind_net.py").write_text(
+        "import torch\nclass Net(torch.nn.Module):\n    def forward(self, x):\n        return torch.ones(len(x), 3)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("genlab.build._admitted", ["blind_net."])
+    monkeypatch.setenv("GENLAB_DATA", str(tmp_path))  # nothing of it is kept
+    np.savez(tmp_path / "x.npz", samples=build(DIGITS | {"limit": 200}).split("train").x.numpy()[:30])
+    net = ["extractor=module", "++extractor.net._target_=blind_net.Net"]
+    evaluate.main(compose(f"samples={tmp_path / 'x.npz'}", "data=digits", "real=none", *net, "metrics=[fid,kid]"), True)
+    assert "the extractor module makes the same of all test examples" in capsys.readouterr().err
+
+
+def test_real_examples_beside_samples_alone_are_as_many(tmp_path, capsys):
+    np.savez(tmp_path / "x.npz", samples=build(DIGITS | {"limit": 200}).split("train").x.numpy()[:30])
+    evaluate.main(compose(f"samples={tmp_path / 'x.npz'}", "data=digits", "real=train", "metrics=fid"), True)
+    samples, real = json.loads(capsys.readouterr().out)
+    assert [row["metrics"]["fid_digits"]["protocol"]["n generated"] for row in (samples, real)] == [30, 30]
+
+
+def test_the_name_that_an_option_was_chosen_by_does_not_measure_anew(tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    asked = compose(f"run={run.path}", "metrics=bpd", "k=2", "real=none")
+    assert evaluate.main(asked, True) == 0
+    capsys.readouterr()
+    assert evaluate.main(asked | {"choices": {"data": "digits"}}, True) == 0
+    assert "1 of 1 measured before" in capsys.readouterr().err
 
 
 def test_captions_give_no_model_the_protocol_of_another():

@@ -100,6 +100,18 @@ def test_a_density_map_has_x_to_the_right():
     assert column in (5, 6) and row in (3, 4)
 
 
+def test_a_scatter_shows_the_samples_beside_the_data_and_tells_the_strays(tmp_path, monkeypatch):
+    """Axes hold the data and all but a hundredth of samples up to twice their extent; what is farther is a share."""
+    told = []
+    monkeypatch.setattr(plots, "_finish", lambda axes, title, low, high: told.append((title, low, high)))
+    data = torch.rand(1000, 2, generator=torch.Generator().manual_seed(0))
+    samples = torch.cat([1.5 * data - 0.25, torch.tensor([[50.0, 0.5]]).expand(20, 2)])
+    plots.scatter(tmp_path / "scatter.png", {"data": data, "samples": samples})
+    (_, low, high), (title, *frame) = told
+    assert title == f"samples, {20 / 1020:.1%} outside" and torch.equal(frame[0], low) and torch.equal(frame[1], high)
+    assert (low < -0.2).all() and (high > 1.2).all() and (high - low < 3).all()
+
+
 def test_plots_are_pictures(tmp_path):
     points = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
     plots.scatter(tmp_path / "scatter.png", {"data": points, "samples": points + 1})

@@ -200,7 +200,7 @@ class Opaque(torch.nn.Module):
 
 
 def test_a_critic_without_features_is_told(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("genlab.build._trusted", ["genlab.", "test_known_figures."])
+    monkeypatch.setattr("genlab.build._admitted", ["test_known_figures."])
     model = GAN | {"discriminator": {"_target_": "test_known_figures.Opaque"}}
     run = make_run(tmp_path / "run", model)
     assert "Opaque has no method hidden" in refused(capsys, f"run={run.path}", "metrics=critic_svm")

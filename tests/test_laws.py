@@ -171,7 +171,7 @@ class Unnormalised(nn.Module):
 @pytest.fixture
 def trusted(monkeypatch):
     """Models of this file may be named in a config."""
-    monkeypatch.setattr(build, "_trusted", [*build._trusted, f"{__name__}."])
+    monkeypatch.setattr(build, "_admitted", [*build._admitted, f"{__name__}."])
 
 
 def broken(preset: str, data: str, **node: Any) -> dict[str, str]:

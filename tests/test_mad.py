@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from runs import each_learns_in_its_turn
 
 from genlab.losses.non_saturating import NonSaturating
 from genlab.models.gan import dcgan, mlp, resnet
@@ -75,14 +76,7 @@ def test_every_generator_draws_its_share():
 def test_each_player_learns_in_its_turn(pack):
     model = game(pack=pack)
     batch = {"x": torch.randint(17, (12, 1, 8, 8), dtype=torch.uint8)}
-    for player, modules in model.players().items():
-        own = {id(p) for m in modules for p in m.parameters()}
-        for p in model.parameters():
-            p.requires_grad_(id(p) in own)
-        model.turn(player, batch, NonSaturating(), None)[0].backward()
-        assert all((p.grad is not None) == (id(p) in own) for p in model.parameters())
-        for p in model.parameters():
-            p.grad = None
+    each_learns_in_its_turn(model, batch, NonSaturating())
 
 
 def test_packs_of_two_generators_name_each_by_its_share():

@@ -198,7 +198,7 @@ def stranger(monkeypatch):
     modules = set(sys.modules)
     monkeypatch.setattr(sys, "argv", ["genlab"])
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(build, "_trusted", list(build._trusted))
+    monkeypatch.setattr(build, "_admitted", list(build._admitted))
     monkeypatch.setenv(PLUGINS, "")
     yield
     forget(modules)
@@ -288,7 +288,7 @@ def test_without_plugins_nothing_of_theirs_is_run(here, monkeypatch, capsys):
     modules = set(sys.modules)
     assert genlab("train", "model=my_mixture", "data=my_disc", *SHORT) == 0
     run = Run(the_run())
-    monkeypatch.setattr(build, "_trusted", [name for name in build._trusted if not name.startswith("my_")])
+    monkeypatch.setattr(build, "_admitted", [name for name in build._admitted if not name.startswith("my_")])
     monkeypatch.setenv(PLUGINS, "")
     forget(modules)
     (here / "code" / "my_mixture.py").write_text("raise SystemExit('run all the same')")

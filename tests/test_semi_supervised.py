@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from runs import each_learns_in_its_turn
 from torch.nn.functional import cross_entropy, softplus
 
 from genlab.data.base import Examples
@@ -91,14 +92,7 @@ def test_features_are_matched_in_the_mean(norm):
 @pytest.mark.parametrize("net", [improved, mlp, dcgan])
 def test_each_player_learns_in_its_turn(net):
     model = game(net, adversarial=0.5)
-    for player, modules in model.players().items():
-        own = {id(p) for m in modules for p in m.parameters()}
-        for p in model.parameters():
-            p.requires_grad_(id(p) in own)
-        model.turn(player, batch(), NonSaturating(), None)[0].backward()
-        assert all((p.grad is not None) == (id(p) in own) for p in model.parameters())
-        for p in model.parameters():
-            p.grad = None
+    each_learns_in_its_turn(model, batch(), NonSaturating())
     assert model.classify(batch()["x"]).shape == (12, 10)
 
 

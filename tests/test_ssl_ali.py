@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from runs import DIGITS, make_run
+from runs import DIGITS, each_learns_in_its_turn, make_run
 from torch.nn.functional import cross_entropy, softplus
 
 from genlab import cli
@@ -61,13 +61,7 @@ def test_the_critics_loss_is_its_definition():
 def test_each_player_learns_in_its_turn(net):
     model = game(net)
     assert all(isinstance(model, protocol) for protocol in (Classifies, Encodes, Game, Samples))
-    for player, modules in model.players().items():
-        own = {id(p) for m in modules for p in m.parameters()}
-        for p in model.parameters():
-            p.requires_grad_(id(p) in own)
-        model.turn(player, batch(), NonSaturating(), None)[0].backward()
-        assert all((p.grad is not None) == (id(p) in own) for p in model.parameters())
-        model.zero_grad()
+    each_learns_in_its_turn(model, batch(), NonSaturating())
     x = batch()["x"]
     torch.testing.assert_close(model.classify(x), model.classifier(to_signed(x, 17), model.encode(x)))
     assert model.classify(x).shape == (12, 10)

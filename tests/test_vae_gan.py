@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from runs import each_learns_in_its_turn
 from torch.nn.functional import softplus
 
 from genlab.losses.non_saturating import NonSaturating
@@ -30,14 +31,7 @@ def batch():
 def test_each_player_learns_in_its_turn(net):
     model = game(net)
     assert all(isinstance(model, protocol) for protocol in (Samples, Encodes, Posterior, Game))
-    for player, modules in model.players().items():
-        own = {id(p) for m in modules for p in m.parameters()}
-        for p in model.parameters():
-            p.requires_grad_(id(p) in own)
-        model.turn(player, batch(), NonSaturating(), None)[0].backward()
-        assert all((p.grad is not None) == (id(p) in own) for p in model.parameters())
-        for p in model.parameters():
-            p.grad = None
+    each_learns_in_its_turn(model, batch(), NonSaturating())
 
 
 def test_the_adversarial_loss_does_not_reach_the_encoder_nor_the_similarity_the_critic():

@@ -49,8 +49,8 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
     wrong, parts = 0, wanted(options)
     told: Counter[str] = Counter()
     tell = partial(tell_new, told, parts)
-    if len(asked) > 1:
-        say(f"{sum(one.row is None for one in asked)} of {len(asked)} checkpoints to be measured")
+    if len(asked) > 1 and (left := sum(one.row is None for one in asked)):
+        say(f"{left} of {len(asked)} checkpoints to be measured")
     with ranks.group(options.get("devices") or 1, options.get("device") or "auto") as device:
         for one in asked:
             try:
@@ -64,27 +64,22 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
             beside.setdefault(repr(data), []).append(one)
             if one.run is not None and one.row is None:
                 wrong += not kept(one.run, partial(results.keep, one.run, one.key, row, parts))
+        others: list[tuple[str, bool, Callable[[], Row]]] = []  # title, whether it is the only one, how it is measured
         if options.get("ensemble"):
+            others.append(("ensemble=true", len(asked) < 2, partial(of_ensemble, asked, options, device, tell)))
+        for place in elsewhere:  # what is left out is the same of all
+            quiet = place != elsewhere[0]
+            others.append((place, alone, partial(of_samples, place, options, sets, device, tell, quiet)))
+        for title, only, row_of_it in others:
             try:
-                rows.append(of_ensemble(asked, options, device, tell))
+                rows.append(row_of_it())
             except Exception as error:
-                complain(error, "ensemble=true", len(asked) < 2)
-                wrong += 1
-        for number, place in enumerate(elsewhere):
-            try:  # what is left out is the same of all
-                rows.append(of_samples(place, options, sets, device, tell, quiet=number > 0))
-            except Exception as error:
-                complain(error, place, alone)
+                complain(error, title, only)
                 wrong += 1
         for key, (data, name) in sets.items() if controls else ():
-            real = []
-            for split in controls:
-                try:
-                    real.append(control(data, name, split, {**options, **as_many(rows, bool(asked))}, device, tell))
-                except Exception as error:
-                    complain(error, f"real {split}")
-                    wrong += 1
-            rows += real
+            asked_of = {**options, **as_many(rows, bool(asked))}
+            real, failed = all_controls(data, name, controls, asked_of, device, tell)
+            rows, wrong = rows + real, wrong + failed
             for one in beside.get(key, ()):
                 if one.run is not None and real:
                     wrong += not kept(one.run, partial(results.keep_controls, one.run, one.key, real, parts))
@@ -190,6 +185,19 @@ def as_many(rows: Sequence[Row], models: bool) -> dict[str, int]:
     numbers = {figure.protocol["n generated"] for row in rows for figure in row.figures.values()
                if "n generated" in figure.protocol}  # fmt: skip
     return {"n": numbers.pop()} if len(numbers) == 1 and not models else {}
+
+
+def all_controls(
+    data: Data, name: str, splits: Sequence[str], options: Mapping[str, Any], device: torch.device, tell: Tell
+) -> tuple[list[Row], int]:
+    """Rows of real examples of some splits, and how many of them could not be measured."""
+    rows = []
+    for split in splits:
+        try:
+            rows.append(control(data, name, split, options, device, tell))
+        except Exception as error:
+            complain(error, f"real {split}")
+    return rows, len(splits) - len(rows)
 
 
 def control(data: Data, name: str, split: str, options: Mapping[str, Any], device: torch.device, tell: Tell) -> Row:

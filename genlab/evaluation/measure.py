@@ -7,7 +7,7 @@ import itertools
 import math
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,7 @@ def measure(
             extractor: seen(extractor, examples, hashes[split], data, batch, device)
             for extractor in {metric.extractor: None for metric in left.values() if looks(metric, split)}
         }
+        remarks += blind(tables, left.values(), split)
         show(split, progress(real(examples, batch, device), len(examples), batch, f"{split} examples"), tables)
     failed = {name: reason for part in gathered(failed) for name, reason in part.items()}
     figures: dict[str, Figure] = {}
@@ -85,6 +86,16 @@ def measure(
                 else:
                     failed[key] = f"it is {figure.value}, so some value is beyond what can be computed with"
     return figures, {titles(left[name]) if name in left else name: why for name, why in failed.items()}, remarks
+
+
+def blind(tables: Mapping[Shared, Tensor], metrics: Iterable[Any], split: str) -> list[Note]:
+    """Of extractors to which all real examples are one, that their figures say nothing."""
+    found = []
+    for extractor in [one for one, table in tables.items() if len(table) > 1 and bool((table == table[0]).all())]:
+        figures = [metric.figures for metric in metrics if getattr(metric, "extractor", None) is extractor]
+        why = f"the extractor {extractor.name} makes the same of all {split} examples, so its figures say nothing"
+        found.append(Note(tuple(itertools.chain(*figures)), why))
+    return found
 
 
 @contextmanager

@@ -31,7 +31,19 @@ from genlab.presets import conf_folder
 from genlab.run import Run
 
 REMEMBERED = 100  # evaluations of one run, the latest
-NO_MATTER = ("run", "ckpt", "samples", "real", "metrics", "device", "devices", "plugins", "force", "ensemble")
+NO_MATTER = (
+    "run",
+    "ckpt",
+    "samples",
+    "real",
+    "metrics",
+    "device",
+    "devices",
+    "plugins",
+    "force",
+    "ensemble",
+    "choices",
+)
 """Options that change no figure, or that the digest knows by what they lead to."""
 
 

@@ -20,6 +20,7 @@ from genlab.spec import Spec
 from genlab.tasks.base import Made, capable, examples_of
 
 DRAWN = 2000
+TAKES = ("terms",)
 EXAMPLES = 6
 JITTER = 0.25
 

@@ -1,7 +1,8 @@
 """What ``genlab sample`` can make of a model: one task a file, each a function ``make`` of the same arguments.
 
-``make(loaded, seeds, options, device) -> Made``; the file's name is what ``task=`` takes. A task that a model cannot
-do, or that its data do not admit, raises ConfigError with the reason.
+``make(loaded, seeds, options, device) -> Made``; the file's name is what ``task=`` takes, and ``TAKES`` the options
+that not every task takes. A task that a model cannot do, or that its data do not admit, raises ConfigError with the
+reason.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ from typing import Any
 from genlab.checkpoint import Loaded
 from genlab.tasks.base import Made, chosen_labels, generate
 
+TAKES = ("y", "temperature")
+
 
 def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> Made:
     """One sample a seed, of the class ``y`` where the model knows classes."""

@@ -18,6 +18,7 @@ from genlab.noise import Noise
 from genlab.spec import Spec, from_signed, to_signed
 from genlab.tasks.base import Made, capable, chosen_labels, examples_of
 
+TAKES = ("mask", "y")
 STEPS, RATE = 500, 0.03
 STARTS = 4
 PRIOR = 0.003

@@ -18,6 +18,7 @@ from genlab.models.base import Decodes, Encodes
 from genlab.noise import Noise
 from genlab.tasks.base import Made, capable, chosen_labels, examples_of
 
+TAKES = ("path", "ends", "y")
 STEPS = 10
 POINTS = 100  # of a path of vectors: a curve
 MANY = 32

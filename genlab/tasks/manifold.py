@@ -13,6 +13,7 @@ from genlab.images import Titles
 from genlab.models.base import Decodes
 from genlab.tasks.base import Made, capable, chosen_labels
 
+TAKES = ("y",)
 SIDE = 20
 
 

@@ -18,6 +18,7 @@ from genlab.tasks.arithmetic import belongs, levelled
 from genlab.tasks.base import CHUNK, Made, capable, examples_of
 from genlab.tasks.reconstruct import down, levels, up
 
+TAKES = ("attribute", "strength", "level")
 MANY = 8
 """Test examples: eight rows a level."""
 STEPS = 6

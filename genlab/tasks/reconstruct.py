@@ -17,6 +17,8 @@ from genlab.images import Titles
 from genlab.models.base import Encodes, Hierarchical
 from genlab.tasks.base import CHUNK, Made, capable, examples_of
 
+TAKES = ("level",)
+
 
 def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> Made:
     """Each example, and beside it what is left of it: of a hierarchical model, from every level or from ``level``.

@@ -16,6 +16,7 @@ from genlab.noise import Noise
 from genlab.pictures import save_strips
 from genlab.tasks.base import Made, capable, chosen_labels
 
+TAKES = ("y",)
 STEPS = 10
 AXES = 8
 

@@ -16,6 +16,9 @@ from genlab.tasks.base import Made, capable, chosen_labels, examples_of, the_pla
 LINES, POINTS, REACH = 21, 200, 3.0
 
 
+TAKES = ("y",)
+
+
 def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> Made:
     """Lines z1 = const and z2 = const from -3 to 3, carried to data space, over the test data.
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genlab.choices import SPLITS, metrics, tasks
+from genlab.choices import SPLITS, metrics, takes, tasks
 from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.presets import file_of, groups, read
 from genlab.run import Run, stem
@@ -29,17 +29,6 @@ DEVICES = ("auto", "cpu", "gpu", "cuda")
 MOST = 10_000_000  # seeds
 SUPPLIED = ("spec", "data", "n", "extractor", "loss")  # arguments of metrics that evaluation has
 FEW = 6  # words that are listed although it is clear which one is meant
-OF_TASKS = {
-    "path": ("interpolate",),
-    "ends": ("interpolate",),
-    "terms": ("arithmetic",),
-    "attribute": ("manipulate",),
-    "strength": ("manipulate",),
-    "level": ("reconstruct", "manipulate"),
-    "mask": ("inpaint",),
-    "y": ("grid", "interpolate", "inpaint", "manifold", "traverse", "warp"),
-}
-"""Options of ``genlab sample`` that only some tasks take."""
 CHECKPOINTS = {"sample": ("best", "last"), "eval": ("best", "last", "all")}
 
 
@@ -227,10 +216,14 @@ def wrong_seeds(options: Options) -> Iterator[ConfigError]:
 def without_effect(options: Options) -> Iterator[ConfigError]:
     """Options of one task that another would not look at, and two ways to say which samples are wanted."""
     task, usual = options.get("task"), read(file_of("", "sample"))
-    for key, takers in OF_TASKS.items():
-        value = options.get(key)
-        if value != usual.get(key) and task not in takers and task in tasks():
-            yield ConfigError(key, value, f"is of task={' or task='.join(takers)}, and here it is task={task}")
+    takers: dict[str, list[str]] = {}
+    for other in tasks():
+        for key in takes(other):
+            takers.setdefault(key, []).append(other)
+    for key, those in takers.items() if task in tasks() else ():
+        if options.get(key) != usual.get(key) and task not in those:
+            reason = f"is of task={' or task='.join(those)}, and here it is task={task}"
+            yield ConfigError(key, options.get(key), reason)
     if options.get("seeds") is not None and options.get("n") is not None:
         yield ConfigError("n", options["n"], f"seeds={options['seeds']} says already how many; give one of the two")
 
