@@ -15,7 +15,7 @@ from genlab.data.digits import Digits
 from genlab.models.gan import dcgan, mlp, resnet
 from genlab.spec import Spec
 
-PIXELCNN = {"_target_": "genlab.models.autoregressive.pixelcnn.PixelCNN", "channels": 4, "blocks": 1, "head": 4}
+PIXELCNN = {"_target_": "genlab.models.autoregressive.pixelcnn.pixelcnn", "channels": 4, "blocks": 1, "head": 4}
 VAE = {
     "_target_": "genlab.models.vae.vae.VAE",
     "latent": 2,

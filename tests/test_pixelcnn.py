@@ -7,14 +7,15 @@ import torch
 from torch import Tensor
 
 from genlab.errors import ConfigError
-from genlab.models.autoregressive.pixelcnn import PixelCNN
+from genlab.models.autoregressive.autoregressive import AutoRegressive
+from genlab.models.autoregressive.pixelcnn import pixelcnn
 from genlab.nn.masked import MaskedConv2d, channel_groups
 from genlab.noise import Noise
 from genlab.spec import Spec
 
 
 @torch.no_grad()
-def sample_by_full_passes(model: PixelCNN, noise: Noise, temperature: float = 1.0) -> Tensor:
+def sample_by_full_passes(model: AutoRegressive, noise: Noise, temperature: float = 1.0) -> Tensor:
     """The plain loop, a forward pass over the whole image for each value: what the wavefront must agree with."""
     channels, height, width = model.spec.shape
     u = noise.uniform(model.likelihood.draws, channels, height, width)
@@ -28,10 +29,12 @@ def sample_by_full_passes(model: PixelCNN, noise: Noise, temperature: float = 1.
     return x
 
 
-def make(shape: tuple[int, ...], levels: int | None = 4, channels: int = 7, blocks: int = 2, **options) -> PixelCNN:
+def make(
+    shape: tuple[int, ...], levels: int | None = 4, channels: int = 7, blocks: int = 2, **options
+) -> AutoRegressive:
     """A small net in float64, in eval mode, with weights large enough that its conditionals are far from uniform."""
     torch.manual_seed(1)
-    model = PixelCNN(Spec("image", shape, levels), channels, blocks, head=11, **options).double().eval()
+    model = pixelcnn(Spec("image", shape, levels), channels, blocks, head=11, **options).double().eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(1.7)
@@ -59,7 +62,7 @@ def test_parameters_depend_on_exactly_the_values_before(channels, kernel, traini
 
     def in_order(x: Tensor) -> Tensor:  # (D,) to (D, P), both in generation order
         torch.manual_seed(2)  # the same dropout every time
-        params = model.network(x.view(4, 5, channels).permute(2, 0, 1)[None])
+        params = model.net(x.view(4, 5, channels).permute(2, 0, 1)[None])
         return params.view(channels, -1, 4, 5).permute(2, 3, 0, 1).flatten(0, 2)
 
     size = 20 * channels
@@ -111,7 +114,7 @@ def test_wavefront_equals_the_plain_loop(shape, levels, options, temperature):
     channels, height, width = shape
     full = model(x).detach()
     asked = iter(recording.asked)
-    skew = model.first.reach + 1
+    skew = model.net.first.reach + 1
     for t in range(skew * (height - 1) + width):
         wave = [(i, t - skew * i) for i in range(height) if 0 <= t - skew * i < width]
         for channel in range(channels if wave else 0):
@@ -123,7 +126,7 @@ def test_wavefront_equals_the_plain_loop(shape, levels, options, temperature):
 
 def test_float32_parameters_of_a_deep_net_agree_to_1e_5():
     torch.manual_seed(0)
-    model = PixelCNN(Spec("image", (1, 12, 12), 16), channels=32, blocks=15, head=32).eval()
+    model = pixelcnn(Spec("image", (1, 12, 12), 16), channels=32, blocks=15, head=32).eval()
     recording = model.likelihood = Recording(model.likelihood)
     x = model.sample(Noise([0, 1]))
     waves = [[(i, t - 4 * i) for i in range(12) if 0 <= t - 4 * i < 12] for t in range(56)]
@@ -192,16 +195,16 @@ def test_groups_are_contiguous_and_near_equal(channels, groups):
 
 
 def test_the_paper_s_cifar10_net_has_the_paper_s_layers():
-    model = PixelCNN(Spec("image", (3, 32, 32), 256))
+    model = pixelcnn(Spec("image", (3, 32, 32), 256))
     kernels = [(m.kernel, m.kind, m.inputs, m.outputs) for m in model.modules() if isinstance(m, MaskedConv2d)]
     block = [(1, "B", 256, 128), (3, "B", 128, 128), (1, "B", 128, 256)]
     assert kernels == [(7, "A", 3, 256), *block * 15, (1, "B", 256, 1024), (1, "B", 1024, 768)]
 
 
 def test_what_it_cannot_model_is_refused():
-    with pytest.raises(ConfigError, match="images"):
-        PixelCNN(Spec("vector", (2,)))
+    with pytest.raises(ConfigError, match="images and points"):
+        pixelcnn(Spec("text", (2,)))
     with pytest.raises(ConfigError, match=r"model\.kernel=4"):
-        PixelCNN(Spec("image", (1, 8, 8), 2), kernel=4)
+        pixelcnn(Spec("image", (1, 8, 8), 2), kernel=4)
     with pytest.raises(ConfigError, match=r"model\.channels=2"):
-        PixelCNN(Spec("image", (3, 8, 8), 2), channels=2)
+        pixelcnn(Spec("image", (3, 8, 8), 2), channels=2)

@@ -27,6 +27,7 @@ from genlab.evaluation.subject import Subject, real
 from genlab.extractors.base import WHOLE, Features, Shared
 from genlab.metrics.base import GENERATED, Figure
 from genlab.models.base import Batch
+from genlab.progress import bar
 from genlab.run import atomic
 from genlab.spec import Spec
 
@@ -245,19 +246,11 @@ def gathered(part: Any) -> list[Any]:
 
 
 def progress(batches: Iterator[Batch], total: int, size: int, what: str) -> Iterator[Batch]:
-    """A bar on stderr, where that is a terminal."""
-    if not sys.stderr.isatty() or not ranks.first():
-        yield from batches
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn(f"{what:>15}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=len(ranks.share(total, size)))
+    """The same batches, this rank's share of ``total`` examples, and a bar of them."""
+    with bar(what, len(ranks.share(total, size))) as advance:
         for example in batches:
             yield example
-            bar.advance(task, len(example["x"]))
+            advance(len(example["x"]))
 
 
 def say(text: str) -> None:

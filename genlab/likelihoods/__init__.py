@@ -26,8 +26,16 @@ def default_likelihood(levels: int | None) -> Likelihood:
     return Categorical(levels) if levels <= 32 else DiscretisedLogistic(levels)
 
 
-def make_likelihood(choice: str | Callable[..., Likelihood] | None, levels: int | None) -> Likelihood:
-    """What ``model.likelihood`` says: a name, a class (from a node with ``_target_``), or null for the default."""
+def make_likelihood(
+    choice: str | Callable[..., Likelihood] | None, levels: int | None, channels: int | None = None
+) -> Likelihood:
+    """What ``model.likelihood`` says: a name, a class (from a node with ``_target_``), or null for the default.
+
+    Args:
+        choice: of the user.
+        levels: of the data.
+        channels: of a pixel, where the model admits a distribution of whole pixels.
+    """
     if choice is None:
         return default_likelihood(levels)
     if callable(choice):

@@ -11,7 +11,7 @@ A model that cannot do without ``y`` says so by an attribute ``conditional = Tru
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -31,6 +31,24 @@ class Samples(Protocol):
         Temperature multiplies standard deviations (flows, VAEs, the latent of a GAN) and divides logits
         (auto-regressive models).
         """
+        ...
+
+
+@runtime_checkable
+class Watched(Protocol):
+    watch: Callable[[float], None] | None
+    """Told the share of the values that are drawn, while the model samples; None: nobody wants to know."""
+
+
+@runtime_checkable
+class Completes(Samples, Protocol):
+    order: Tensor
+    """Flat indices into an example, in the order in which its values are generated, (D,)."""
+
+    def complete(
+        self, x: Tensor, known: Tensor, noise: Noise, y: Tensor | None = None, temperature: float = 1.0
+    ) -> Tensor:
+        """Examples with their values drawn anew where ``known``, (B, H, W), is False; one stream for each example."""
         ...
 
 

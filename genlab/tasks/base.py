@@ -7,7 +7,9 @@ reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,9 +23,10 @@ from genlab.checkpoint import Loaded
 from genlab.data.base import Examples, at_rest
 from genlab.errors import ConfigError, nearest
 from genlab.images import UNTITLED, Titles
-from genlab.models.base import Samples
+from genlab.models.base import Samples, Watched
 from genlab.models.conditions import in_turn
 from genlab.noise import Noise
+from genlab.progress import bar
 from genlab.spec import Spec
 
 CHUNK = 64
@@ -59,7 +62,7 @@ def generate(model: nn.Module, seeds: Sequence[int], labels: Tensor | None, temp
         raise ConfigError("task", "grid", f"{type(model).__name__} does not sample")
     made = []
     share = ranks.share(len(seeds), CHUNK)
-    with torch.no_grad():
+    with torch.no_grad(), told_of(model, len(share)) as advance:
         for start in range(share.start, share.stop, CHUNK):
             part = list(seeds[start : min(start + CHUNK, share.stop)])
             padded = part + [part[-1]] * (CHUNK - len(part))
@@ -68,7 +71,34 @@ def generate(model: nn.Module, seeds: Sequence[int], labels: Tensor | None, temp
                 y = labels[start : start + len(part)]
                 y = torch.cat([y, y[-1:].expand(CHUNK - len(part), *y.shape[1:])]).to(device)
             made.append(model.sample(Noise(padded, device), y, temperature)[: len(part)].cpu())
+            advance(1)
     return ranks.gather(torch.cat(made) if made else None)
+
+
+@contextmanager
+def told_of(model: nn.Module, examples: int) -> Iterator[Callable[[float], None]]:
+    """A bar of the chunks in which so many examples are made; a model that draws value by value and is ``Watched``
+    moves it within a chunk. Hands out what is to be called after each."""
+    with bar("chunks sampled", math.ceil(examples / CHUNK)) as advance:
+        told = 0.0
+
+        def so_far(share: float) -> None:
+            nonlocal told
+            advance(share - told)
+            told = share
+
+        def ended(chunk: float) -> None:
+            nonlocal told
+            advance(chunk - told)
+            told = 0.0
+
+        if isinstance(model, Watched):
+            model.watch = so_far
+        try:
+            yield ended
+        finally:
+            if isinstance(model, Watched):
+                model.watch = None
 
 
 def labels_of(spec: Spec, y: Any, count: int) -> Tensor:

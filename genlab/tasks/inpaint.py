@@ -46,7 +46,7 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
         raise ConfigError("task", "inpaint", f"it draws images, and these data are {loaded.spec.kind}")
     test = examples_of(loaded)
     x = test.x[torch.as_tensor([seed % len(test) for seed in seeds])]
-    known = mask(options["mask"], x.shape, seeds).to(device)
+    known = mask(options["mask"] or "centre", x.shape, seeds).to(device)
     labels = chosen_labels(loaded, options, len(x))
     if labels is not None and options.get("y") is None and test.y is not None:  # of its own class
         labels = test.y[torch.as_tensor([seed % len(test) for seed in seeds])]

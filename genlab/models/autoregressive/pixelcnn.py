@@ -6,19 +6,18 @@ van den Oord et al. 2016, Pixel Recurrent Neural Networks, arXiv 1601.06759, sec
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab.errors import ConfigError
-from genlab.likelihoods import make_likelihood
 from genlab.likelihoods.base import Likelihood
+from genlab.models.autoregressive.autoregressive import AutoRegressive, Draw, Layout
 from genlab.models.autoregressive.wavefront import Convolve, Wavefront
-from genlab.nn.masked import MaskedConv2d
-from genlab.noise import Noise
-from genlab.spec import Spec, to_signed
+from genlab.nn.masked import MaskedConv2d, channel_groups
+from genlab.spec import Spec
 
 
 class Block(nn.Module):
@@ -40,101 +39,92 @@ class Block(nn.Module):
 
 
 class PixelCNN(nn.Module):
-    """log P(x) = sum over rows, columns, channels of log P(x_ijc | x before (i, j, c)), exactly.
+    """A masked k x k convolution of kind A, residual blocks, then two 1 x 1 convolutions.
 
-    A masked k x k convolution of kind A, residual blocks, then two 1 x 1 convolutions; every layer keeps the order
-    red, green, blue within a pixel. Levels go in scaled to [-1, 1]. Parameters of the output distribution come out,
-    (B, P, C, H, W). No batch norm: its statistics would let a pixel see later ones.
+    Every layer keeps the order red, green, blue within a pixel. No batch norm: its statistics would let a pixel see
+    later ones. Conditions, of which the paper has none, are added to what the first layer makes.
 
     Deviations: dropout (the paper has none), weights drawn with the fan-in that the mask leaves.
 
     Args:
-        spec: of images.
+        layout: of images and parameters.
         channels: maps h inside a block; 2h run between blocks.
         blocks: residual blocks.
         kernel: edge length of the first convolution.
         head: maps between the two last convolutions.
         dropout: probability with which a map's value in the head is dropped in training.
-        likelihood: output distribution, a name or a class; null is Bernoulli for two levels, categorical for more.
     """
-
-    exact = True
-    requires: ClassVar = {"data.kind": ("image",)}
 
     def __init__(
         self,
-        spec: Spec,
+        layout: Layout,
         channels: int = 128,
         blocks: int = 15,
         kernel: int = 7,
         head: int = 1024,
         dropout: float = 0.0,
-        likelihood: str | Callable[[int | None], Likelihood] | None = None,
     ):
         super().__init__()
-        if spec.kind != "image":
-            raise ConfigError("model", "pixelcnn", f"models images, and these data are of kind {spec.kind}")
         if kernel < 3 or kernel % 2 == 0:
             raise ConfigError("model.kernel", kernel, "must be odd and at least 3, so that it has a centre and a past")
-        groups = spec.shape[0]
+        groups = layout.groups
         for key, maps in (("channels", channels), ("head", head)):
             if maps < groups:
                 raise ConfigError(f"model.{key}", maps, f"must be at least {groups}, one map for each image channel")
-        if likelihood is None and spec.levels is not None:
-            likelihood = "bernoulli" if spec.levels == 2 else "categorical"
-        self.spec = spec
-        self.likelihood = make_likelihood(likelihood, spec.levels)
-        self.first = MaskedConv2d(groups, 2 * channels, kernel, "A", groups)
+        self.layout = layout
+        self.first = MaskedConv2d(layout.shape[0], 2 * channels, kernel, "A", groups)
+        self.condition = nn.Linear(layout.conditions, 2 * channels, bias=False) if layout.conditions else None
         self.blocks = nn.ModuleList(Block(channels, groups) for _ in range(blocks))
         self.widen = MaskedConv2d(2 * channels, head, 1, "B", groups)
         self.dropout = nn.Dropout(dropout)
-        self.output = MaskedConv2d(head, groups * self.likelihood.parameters, 1, "B", groups)
+        self.output = MaskedConv2d(head, groups * layout.parameters, 1, "B", groups)
 
-    def network(self, x: Tensor, convolve: Convolve = MaskedConv2d.__call__) -> Tensor:
-        """Scaled images (B, C, H, W) to raw parameters (B, C P, H, W), channel by channel.
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        shift = None if self.condition is None else self.condition(c)[:, :, None, None]
+        return self.layers(x, shift)
+
+    def layers(self, x: Tensor, shift: Tensor | None, convolve: Convolve = MaskedConv2d.__call__) -> Tensor:
+        """Scaled images (B, C, H, W) to raw parameters (B, G Q, H, W), part by part; ``shift`` is that of conditions.
 
         ``convolve`` applies a layer; sampling hands in one that works on a part of the pixels and maps.
         """
         h = convolve(self.first, x)
+        if shift is not None:
+            h = h + shift
         for block in self.blocks:
             h = block(h, convolve)
         h = convolve(self.widen, F.relu(h))
         return convolve(self.output, self.dropout(F.relu(h)))
 
-    def scale(self, x: Tensor) -> Tensor:
-        """Data-space values as the network reads them."""
-        return to_signed(x, self.spec.levels).to(self.first.weight.dtype)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Images in data space to parameters of the distribution of each value, (B, P, C, H, W)."""
-        params = self.network(self.scale(x))
-        return params.unflatten(1, (self.spec.shape[0], self.likelihood.parameters)).transpose(1, 2)
-
-    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        return self.likelihood.log_prob(self(x), x)
-
-    @torch.no_grad()
-    def sample(self, noise: Noise, y: Tensor | None = None, temperature: float = 1.0) -> Tensor:
-        channels, height, width = self.spec.shape
-        u = noise.uniform(self.likelihood.draws, channels, height, width).permute(3, 4, 2, 0, 1)  # (H, W, C, B, draws)
-        layers = [module for module in self.modules() if isinstance(module, MaskedConv2d)]
-        wavefront = Wavefront(layers, len(noise), height, width)
-        values: list[Tensor] = []
-        places: list[tuple[Tensor, Tensor]] = []
+    def generate(self, draw: Draw, count: int, c: Tensor | None = None) -> None:
+        """A diagonal of pixels at a time, by a ``Wavefront``."""
+        _, height, width = self.layout.shape
+        wavefront = Wavefront([m for m in self.modules() if isinstance(m, MaskedConv2d)], count, height, width)
+        shifts = None if self.condition is None else self.condition(c)
+        parts = channel_groups(self.first.outputs, self.layout.groups)
         for t in range(wavefront.waves):
             rows, columns = wavefront.open(t)
             if not len(rows):
                 continue
-            pixels = []
-            known = self.first.weight.new_zeros(len(rows) * len(noise), 0)
-            for channel in range(channels):
-                params = self.network(known, wavefront.convolve)[:, :, None]
-                draws = u[rows, columns, channel].flatten(0, 1)[:, :, None]
-                pixels.append(self.likelihood.sample(params, draws, temperature))
-                known = torch.cat([known, self.scale(pixels[-1])], dim=1)
+            known = self.first.weight.new_zeros(len(rows) * count, 0)
+            for group in range(self.layout.groups):
+                shift = None if shifts is None else shifts[:, parts == group].repeat(len(rows), 1)
+                params = self.layers(known, shift, wavefront.convolve).unflatten(0, (len(rows), count))
+                known = torch.cat([known, draw(params, rows, columns, group).flatten(0, 1)], dim=1)
             wavefront.close(known)
-            values.append(torch.cat(pixels, dim=1).unflatten(0, (len(rows), len(noise))))  # (n, B, C)
-            places.append((rows, columns))
-        rows, columns = (torch.cat(index) for index in zip(*places, strict=True))
-        x = torch.cat(values)
-        return x.new_empty(height, width, *x.shape[1:]).index_put((rows, columns), x).permute(2, 3, 0, 1).contiguous()
+
+
+def pixelcnn(
+    spec: Spec,
+    channels: int = 128,
+    blocks: int = 15,
+    kernel: int = 7,
+    head: int = 1024,
+    dropout: float = 0.0,
+    likelihood: str | Callable[..., Likelihood] | None = None,
+    order: str = "raster",
+    conditional: bool = False,
+) -> AutoRegressive:
+    """An ``AutoRegressive`` model by a ``PixelCNN``; see there for the arguments."""
+    net = partial(PixelCNN, channels=channels, blocks=blocks, kernel=kernel, head=head, dropout=dropout)
+    return AutoRegressive(spec, net, likelihood, order, conditional)
