@@ -6,6 +6,7 @@ Germain et al. 2015, MADE: Masked Autoencoder for Distribution Estimation, arXiv
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -71,8 +72,7 @@ class MADE(nn.Module):
         self.parameters_per_dimension = parameters
         degrees = [given, *(torch.arange(width) % max(1, D - 1) + 1 for width in widths)]
         self.hidden = nn.ModuleList(
-            MaskedLinear(after[:, None] >= before[None, :])
-            for before, after in zip(degrees[:-1], degrees[1:], strict=True)
+            MaskedLinear(after[:, None] >= before[None, :]) for before, after in pairwise(degrees)
         )
         last = given.repeat(parameters)[:, None]
         self.output = MaskedLinear(last > degrees[-1][None, :])

@@ -12,6 +12,7 @@ from torch import Tensor
 from genlab import ranks
 from genlab.checkpoint import Loaded
 from genlab.errors import ConfigError
+from genlab.images import Titles
 from genlab.models.base import Completes
 from genlab.noise import Noise
 from genlab.tasks.base import CHUNK, Made, capable, chosen_labels, examples_of, told_of
@@ -53,7 +54,9 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
     made = complete(model, x, shown, labels, seeds, options["temperature"], device)
     grey = torch.where(shown.expand(x.shape) > 0, x, torch.full_like(x, int(x.max()) // 2))
     arrays = {"samples": made.numpy(), "originals": x.numpy(), "masks": shown.numpy()}
-    return Made(torch.cat([x[:, None], grey[:, None], made], 1).flatten(0, 1), labels, columns=2 + WAYS, arrays=arrays)
+    side_by_side = torch.cat([x[:, None], grey[:, None], made], 1).flatten(0, 1)
+    titles = Titles([("original", 1), ("shown", 1), ("completions", WAYS)])
+    return Made(side_by_side, labels, columns=2 + WAYS, titles=titles, arrays=arrays)
 
 
 def complete(
