@@ -45,6 +45,11 @@ def trust(*packages: str) -> None:
     _admitted.extend(f"{package}." for package in packages if f"{package}." not in _admitted)
 
 
+def admitted() -> bool:
+    """Whether the user has named packages of plugins in this process."""
+    return bool(_admitted)
+
+
 def build(node: Mapping[str, Any], **given: Any) -> Any:
     """The object that ``node`` describes; of ``given``, it gets the arguments that it names.
 
@@ -53,7 +58,7 @@ def build(node: Mapping[str, Any], **given: Any) -> Any:
     """
     target = locate(node["_target_"])
     names = inspect.signature(target).parameters
-    arguments = {key: _finish(value) for key, value in node.items() if key != "_target_"}
+    arguments = {key: _within(key, value) for key, value in node.items() if key != "_target_"}
     arguments |= {key: value for key, value in given.items() if key in names}
     try:
         return target(**arguments)
@@ -84,6 +89,16 @@ def locate(path: str) -> Callable[..., Any]:
     if not callable(target) or not trusted(origin) or not (inspect.isclass(target) or origin.startswith(functions)):
         raise ConfigError("_target_", path, "neither a class nor a function of a trusted package")
     return target
+
+
+def _within(key: str, value: Any) -> Any:
+    """``_finish`` of the argument ``key``, which an error names with the target."""
+    try:
+        return _finish(value)
+    except ConfigError as error:
+        if not error.key.endswith("_target_"):
+            raise
+        raise ConfigError(f"{key}.{error.key}", error.value, error.reason, error.suggestion) from None
 
 
 def _finish(value: Any) -> Any:

@@ -6,6 +6,8 @@ import pickle
 import shutil
 import struct
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,35 +107,56 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Loaded:
     """The model of a checkpoint file, wherever the file lies.
 
     Raises:
-        CheckpointError: as ``read``, or its weights do not fit the model that its config describes.
+        CheckpointError: as ``read``; what it says of itself is damaged; its weights do not fit the model that its
+            config describes, or are NaN.
         ConfigError: its config names something that is not trusted or not there.
     """
     state = read(path)
     about = state["genlab"]
-    try:
+    with blamed(path, "what it says of itself is damaged", about):
         spec, described, step = Spec.from_dict(about["spec"]), about["config"]["model"], int(about["step"])
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: what it says of itself is damaged: {type(error).__name__}: {error}") from None
-    try:
-        model = build(described, spec=spec)
-        prepare(model, about["config"])
-    except ConfigError as error:
-        raise ConfigError(
-            f"model.{error.key}", error.value, error.reason, error.suggestion, f"config in {path}"
-        ) from None
-    weights = {key[len("model.") :]: value for key, value in state["state_dict"].items() if key.startswith("model.")}
-    weights |= state.get("average") or {}
-    first: dict[int, str] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):  # one of several names has the average
-        if (known := first.setdefault(id(parameter), name)) in weights:
-            weights[name] = weights[known]
-    try:
+        if step < 0:
+            raise ValueError(f"step {step}")
+    with blamed(path, "its config describes no model", about):
+        try:
+            model = build(described, spec=spec)
+            prepare(model, about["config"])
+        except ConfigError as error:
+            key = f"model.{error.key}" if error.key.endswith("_target_") else error.key
+            raise ConfigError(key, error.value, error.reason, error.suggestion, f"config in {path}") from None
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"{described['_target_']} is none")
+    with blamed(path, "its weights do not fit its config", about):
+        parameters = state["state_dict"].items()
+        weights = {key[len("model.") :]: value for key, value in parameters if key.startswith("model.")}
+        weights |= state.get("average") or {}
+        first: dict[int, str] = {}
+        for name, parameter in model.named_parameters(remove_duplicate=False):  # one of several names has the average
+            if (known := first.setdefault(id(parameter), name)) in weights:
+                weights[name] = weights[known]
         model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{path}: its weights do not fit its config: {' '.join(str(error).split())[:160]}"
-        ) from None
+    spoilt = [name for name, value in model.state_dict().items() if bool(value.isnan().any())]
+    if spoilt:  # so would be its samples, and rounded to levels nobody would see
+        raise CheckpointError(f"{path}: {spoilt[0]} is NaN, so nothing is made of it; its training diverged")
     return Loaded(model.to(device).eval(), spec, about["config"], step, bool(state.get("average")))
+
+
+@contextmanager
+def blamed(path: str | Path, what: str, about: dict[str, Any]) -> Iterator[None]:
+    """Whatever a file's content ends in is a fault of the file.
+
+    Raises:
+        CheckpointError: in place of any error but a ConfigError, which says more.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
+        written = about.get("version")
+        other = "" if written == __version__ else f" (written by genlab {written}, and this is {__version__})"
+        raise CheckpointError(f"{path}: {what}: {kind}{' '.join(str(error).split())[:160]}{other}") from None
 
 
 def prepare(model: nn.Module, config: dict[str, Any]) -> None:

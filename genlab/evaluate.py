@@ -53,7 +53,7 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
         say(f"{'error: ' * nothing}{run}: it has none of the figures asked for")
     wrong += nothing
     if rank() == 0:
-        draw(rows, anew=not known)
+        draw(rows, anew=not known, wanted=options.get("ckpt") == "all")
         if as_json:
             print(json.dumps([row.plain() for row in rows]))
         elif rows:
@@ -107,13 +107,18 @@ def chosen(run: Run, checkpoint: str) -> Path:
     return Path(checkpoint) if checkpoint.endswith(".ckpt") else run.checkpoint(checkpoint)
 
 
-def draw(rows: list[Row], anew: bool) -> None:
+def draw(rows: list[Row], anew: bool, wanted: bool) -> None:
     """``metrics.png`` in the folder of a run of which three steps or more were measured: figures over its checkpoints.
-    One that is there stays where nothing was measured ``anew``."""
+    One that is there stays where nothing was measured ``anew``. Where it is ``wanted`` and cannot be, a line says so.
+    """
     steps = {(row.run, row.step) for row in rows if row.step}
     for folder in dict.fromkeys(row.run for row in rows):
         path = Path(folder) / "metrics.png"
-        if sum(run == folder for run, _ in steps) < 3 or (path.is_file() and not anew):
+        count = sum(run == folder for run, _ in steps)
+        if count < 3 and wanted:
+            told = f"checkpoints of {count} steps, and a curve takes three (trainer.keep_every=N keeps more)"
+            say(f"{Path(folder).name}: no metrics.png: it has {told}".replace("of 1 steps", "of one step"))
+        if count < 3 or (path.is_file() and not anew):
             continue
         from genlab.curves import as_png, of_checkpoints
 

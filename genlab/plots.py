@@ -141,7 +141,7 @@ def posteriors(
     figure, panels = _panels(len(mean), rows=-(-len(mean) // 4))
     for number, axes in enumerate(panels[: len(mean)]):
         centre, deviation = mean[number].double(), (log_variance[number].double() / 2).exp()
-        low, high = _posterior_frame(partial(log_joint, number), centre, deviation)
+        low, high = _square(*_posterior_frame(partial(log_joint, number), centre, deviation))
         points, area = _cells(low, high, cells)
         log_p = log_joint(number, points.float()).double()
         log_p = log_p - log_p.logsumexp(0) - area.log()
@@ -154,6 +154,9 @@ def posteriors(
             ellipse = Ellipse(centre.tolist(), *size, fill=False, color=COLOURS[1], linewidth=1.5)  # type: ignore[arg-type]
             axes.add_patch(ellipse)
         axes.set_title(f"KL(q, p) {divergence:.2f} nats")
+        axes.locator_params(nbins=4)
+        axes.set_aspect("equal")
+        axes.set(xlabel="$z_1$", ylabel="$z_2$")
     for axes in panels[len(mean) :]:
         axes.set_axis_off()
     figure.suptitle("p(z | x) in blue; q(z | x), one and two standard deviations")
@@ -204,7 +207,7 @@ def surface(
     pale = ListedColormap(colormaps["Greys"](np.linspace(0, 0.55, 256)))  # dots stand out from its darkest
     drawn = axes.imshow(field, origin="lower", extent=extent, cmap=pale)
     axes.contour(field, levels=12, extent=extent, colors="#00000055", linewidths=0.6, linestyles="solid")
-    figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.03)
+    figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.03, label="critic")
     axes.scatter(data[:2000, 0], data[:2000, 1], s=7, c=OF["data"], linewidths=0, label="data")
     axes.scatter(samples[:2000, 0], samples[:2000, 1], s=7, c=OF["samples"], alpha=0.8, linewidths=0, label="samples")
     axes.legend(loc="upper right", markerscale=2)
@@ -271,6 +274,12 @@ def _posterior_frame(log_joint: Callable[[Tensor], Tensor], centre: Tensor, devi
     held = everywhere[order[: int((weight.cumsum(0) < 0.99).sum()) + 1]]
     low = torch.minimum(held.amin(0) - 0.1, centre - 3 * deviation)
     return low, torch.maximum(held.amax(0) + 0.1, centre + 3 * deviation)
+
+
+def _square(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """The smallest square around a frame: what is round looks round."""
+    middle, half = (low + high) / 2, (high - low).max() / 2
+    return middle - half, middle + half
 
 
 def _without_strays(points: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -165,7 +165,7 @@ class Run:
     def _read(self, name: str) -> dict[str, Any]:
         try:
             plain = yaml.safe_load((self.path / name).read_text())
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise GenlabError(f"{self.path / name}: not valid YAML: {' '.join(str(error).split())}") from None
         if not isinstance(plain, dict):
             raise GenlabError(f"{self.path / name}: not a YAML mapping")

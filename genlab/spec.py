@@ -10,12 +10,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+KINDS = {"image": 3, "vector": 1, "sequence": 2, "text": 1, "audio": 1}
+"""How many axes an example of each kind has."""
+
+
 @dataclass(frozen=True)
 class Spec:
     """The shape and the values of one example; a model is built from it, and a checkpoint carries it.
 
     Args:
-        kind: ``image``, ``vector``, ``sequence``, ``text`` or ``audio``.
+        kind: one of ``KINDS``.
         shape: of one example, (C, H, W) for an image, (D,) for a vector.
         levels: number of integer values 0 ... levels - 1 of a dimension (256 for 8-bit images, 2 for binary ones);
             None for continuous data.
@@ -46,7 +50,24 @@ class Spec:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Spec:
-        """The inverse of ``to_dict``."""
+        """The inverse of ``to_dict``.
+
+        Raises:
+            ValueError: it is not what ``to_dict`` gives.
+        """
+        shape, levels = plain["shape"], plain["levels"]
+        if plain["kind"] not in KINDS:
+            raise ValueError(f"kind {plain['kind']}")
+        if not isinstance(shape, list) or not all(type(size) is int and size > 0 for size in shape):
+            raise ValueError(f"shape {shape}")
+        if len(shape) != KINDS[plain["kind"]]:
+            raise ValueError(f"shape {shape} of kind {plain['kind']}")
+        if levels is not None and not (type(levels) is int and levels > 1):
+            raise ValueError(f"levels {levels}")
+        for key in ("classes", "attributes", "domains"):
+            names = plain.get(key, [])
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise ValueError(f"{key} {names}")
         fields: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()
         }

@@ -18,7 +18,7 @@ from pytorch_lightning import Trainer
 from torch import nn
 
 from genlab import checkpoint
-from genlab.build import build, later
+from genlab.build import admitted, build, later
 from genlab.data.base import Examples
 from genlab.data.batches import Batches
 from genlab.errors import CheckpointError, ConfigError, DataError, GenlabError
@@ -132,6 +132,9 @@ class Training(NamedTuple):
 def assemble(run: Run) -> Training:
     """The LightningModule with its model and batches, and the Trainer, that a run's config describes."""
     config = run.config
+    for group in ("trainer", "data", "model", "training", "optimizer"):
+        if not isinstance(config.get(group), Mapping):
+            raise GenlabError(f"{run.path / 'config.yaml'}: it has no {group}, so there is nothing to train")
     settings: Settings = build(config["trainer"])
     there(settings)
     if processes(settings) > 1:  # two processes with two threads each on two cores ran thirty times slower
@@ -255,7 +258,8 @@ def finish(run: Run, training: Training) -> int:
         training.picture(model, run.samples / "final.png")
     run.note(status="done", step=step, best=validated.best, best_step=validated.best_step, error=None)
     say(f"done, {step} steps: {shown(run)}/samples/final.png")
-    plugins = f" plugins=[{','.join(map(str, run.config['plugins']))}]" if run.config.get("plugins") else ""
+    named = run.config.get("plugins") if admitted() else None  # a folder from elsewhere advises nobody to trust it
+    plugins = f" plugins=[{','.join(map(str, named))}]" if named else ""
     say(f"genlab sample run={shown(run)}{plugins}    genlab eval run={shown(run)}{plugins}")
     return 0
 

@@ -346,9 +346,22 @@ def test_one_example_for_all_is_a_support_of_one():
 
 def test_without_duplicates_the_support_is_a_bound_and_not_infinite():
     far = figures(Birthday, 10 * normal(400, 8), normal(400, 8, seed=1))
-    assert far["support"][:3] == (400 * 399 / 2, ">=", None) and far["duplicates"].value == 0
+    assert far["support"].mark == ">=" and far["duplicates"].value == 0
+    assert math.exp(-400 * 399 / 2 / far["support"].value) == pytest.approx(0.05)  # of no pair, at the limit
     like_real = figures(Birthday, normal(400, 8), normal(400, 8, seed=1))
-    assert like_real["support"].mark == ">=" and like_real["support"].value > 50 * 400 / 2
+    assert like_real["support"].mark == ">=" and like_real["support"].value > 50 * 400 / 4
+
+
+@pytest.mark.parametrize("n", [8_000, 20_000, 40_000])
+def test_a_bound_of_the_support_is_seldom_above_it(n):
+    """At most one in twenty draws, and of 60 no more than eight (that would be one in two thousand), says too much."""
+    centres, above = normal(n, 8), 0
+    for draw in range(60):
+        chance = torch.Generator().manual_seed(draw)
+        copies = centres[torch.randint(n, (500,), generator=chance)]
+        found = figures(Birthday, copies + 1e-4 * normal(500, 8, seed=draw + 1), normal(500, 8, seed=-draw - 1))
+        above += found["support"].mark == ">=" and found["support"].value > n
+    assert above <= 8
 
 
 @pytest.mark.parametrize("uneven", [False, True])

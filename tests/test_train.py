@@ -2,6 +2,7 @@
 
 import csv
 import gc
+import math
 import os
 import resource
 import signal
@@ -295,6 +296,93 @@ def test_checkpoints_that_are_damaged_or_not_to_be_trusted_are_refused(tmp_path)
         with pytest.raises(ConfigError, match=f"{name}.ckpt"):
             checkpoint.load(tmp_path / f"{name}.ckpt")
     assert not witness.exists()
+
+
+def set_at(*keys, to):
+    """An edit of a checkpoint's contents."""
+
+    def edit(state):
+        for key in keys[:-1]:
+            state = state[key]
+        state[keys[-1]] = to
+
+    return edit
+
+
+SAID, MODEL = ("genlab", "spec"), ("genlab", "config", "model")
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda state: state.pop("state_dict"),
+        set_at("state_dict", to=[1]),
+        set_at("state_dict", 3, to=torch.zeros(1)),
+        set_at("average", to=[3]),
+        set_at("average", "decoder.layers.0.weight", to="x"),
+        lambda state: state["average"]["decoder.layers.0.weight"].fill_(math.nan),
+        set_at("genlab", "step", to=-4),
+        set_at("genlab", "config", to=None),
+        set_at(*MODEL, to="vae"),
+        set_at(*MODEL, to={"_target_": "genlab.data.digits.Digits"}),
+        set_at(*MODEL, "_target_", to=5),
+        set_at(*MODEL, "latent", to="16"),
+        set_at(*MODEL, "latent", to=-1),
+        set_at(*MODEL, "encoder", "_target_", to="torch.nn.parallel.DistributedDataParallel"),
+        *(set_at(*SAID, "levels", to=value) for value in ("17", 17.0, -17)),
+        *(set_at(*SAID, "shape", to=value) for value in ("188", [1, -8, 8], [64], [1, 100_000, 100_000])),
+        *(set_at(*SAID, "kind", to=value) for value in ("foo", "text")),
+        *(set_at(*SAID, "classes", to=value) for value in (10, [None] * 10)),
+    ],
+)
+def test_whatever_a_checkpoint_says_amiss_is_a_fault_of_the_file(whole_vae, tmp_path, edit):
+    state = checkpoint.read(whole_vae)
+    edit(state)
+    torch.save(state, tmp_path / "bad.ckpt")
+    with pytest.raises(CheckpointError, match=r"bad\.ckpt: [^\n]*$"):
+        checkpoint.load(tmp_path / "bad.ckpt")
+
+
+@pytest.fixture(scope="module")
+def whole_vae(tmp_path_factory):
+    """A checkpoint of a VAE."""
+    run = make(tmp_path_factory.mktemp("whole") / "run", *VAE, "trainer.max_steps=2")
+    train.main(run.path)
+    return run.checkpoint("last")
+
+
+def test_a_checkpoint_s_errors_name_the_key_within_the_model_and_the_version(whole_vae, tmp_path):
+    bad = tmp_path / "bad.ckpt"
+    state = checkpoint.read(whole_vae)
+    state["genlab"]["config"]["model"]["encoder"]["_target_"] = "os.system"
+    torch.save(state, bad)
+    with pytest.raises(ConfigError, match=r"model\.encoder\._target_=os\.system"):
+        checkpoint.load(bad)
+    state = checkpoint.read(whole_vae)
+    state["genlab"]["config"]["model"]["likelihood"] = "bernoulli"
+    torch.save(state, bad)
+    with pytest.raises(ConfigError, match=r"^model\.likelihood=bernoulli"):
+        checkpoint.load(bad)
+    state = checkpoint.read(whole_vae)
+    state["genlab"]["version"] = "99.0"
+    assert isinstance(state["genlab"]["config"]["model"].pop("_target_"), str)
+    torch.save(state, bad)
+    with pytest.raises(CheckpointError, match=r"written by genlab 99\.0, and this is"):
+        checkpoint.load(bad)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xf7\x00\xff", "not valid YAML"),
+        (b"model: {_target_: genlab.models.vae.vae.VAE}", "it has no trainer, so there is nothing to train"),
+    ],
+)
+def test_a_damaged_config_of_a_run_is_named(tmp_path, content, said):
+    run = make(tmp_path / "run", *VAE, "trainer.max_steps=2")
+    (run.path / "config.yaml").write_bytes(content)
+    with pytest.raises(GenlabError, match=f"config.yaml: {said}"):
+        train.main(run.path)
 
 
 def test_what_can_be_done_without_a_damaged_last_checkpoint_is_told(tmp_path, monkeypatch, capsys):

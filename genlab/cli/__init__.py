@@ -109,7 +109,7 @@ def run(arguments: list[str]) -> int:
         print(overview())
         return 0
     name, rest = arguments[0], arguments[1:]
-    if name in ("--version", "-V"):
+    if name in ("--version", "-V") or "--version" in rest:
         print(f"genlab {__version__}")
         return 0
     if name == "__complete":

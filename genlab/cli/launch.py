@@ -49,10 +49,16 @@ def train(line: Line) -> int:
         keys = ",".join(f"'{key}'" for key in checked.constant)
         overrides.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
     before = submit.states(Path(place)) if multirun else {}
-    folder = submit.submit(overrides, line.hydra)
+    then = f"genlab eval run={typed(place)}    genlab report {typed(place)}"
+    try:
+        folder = submit.submit(overrides, line.hydra)
+    except KeyboardInterrupt:
+        if multirun:
+            print(f"of what there is: {then}", file=sys.stderr, flush=True)
+        raise
     if not multirun:
         return go(shown(folder)) if folder else 0
-    print(f"genlab eval run={typed(place)}    genlab report {typed(place)}", flush=True)
+    print(then, flush=True)
     if failed := submit.failures(Path(place), before):
         listed = "\n".join(f"  {job}: {' '.join(reason.split())}" for job, reason in failed.items())
         jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"

@@ -19,7 +19,7 @@ from genlab.data.base import Data, Examples, at_rest
 from genlab.data.folder import Folder
 from genlab.data.pixels import eight_bits
 from genlab.data.store import UNREADABLE, UnreadableError, why
-from genlab.errors import CheckpointError, ConfigError, DataError
+from genlab.errors import ConfigError, DataError
 from genlab.models.base import Batch
 from genlab.noise import Noise
 from genlab.spec import Spec
@@ -56,14 +56,7 @@ class Subject(NamedTuple):
 
 
 def of_model(title: str, name: str, loaded: Loaded, checkpoint: Path, n: int) -> Subject:
-    """A trained model, and samples of seeds 0 ... n - 1.
-
-    Raises:
-        CheckpointError: some of its weights are NaN: so would be its samples, and rounded to levels nobody would see.
-    """
-    spoilt = [name for name, value in loaded.model.state_dict().items() if bool(value.isnan().any())]
-    if spoilt:
-        raise CheckpointError(f"{checkpoint}: {spoilt[0]} is NaN, so nothing of it is measured; its training diverged")
+    """A trained model, and samples of seeds 0 ... n - 1."""
     weights = "averaged" if loaded.averaged else "as trained"
     protocol = {"checkpoint": checkpoint.stem, "step": loaded.step, "weights": weights}
     stream = _of_model(loaded, n)

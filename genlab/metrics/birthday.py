@@ -6,6 +6,7 @@ import math
 from typing import ClassVar
 
 import torch
+from scipy.special import gammaincinv, ndtri
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -16,6 +17,7 @@ from genlab.models.base import Batch, Samples
 from genlab.spec import Spec
 
 LEAST = 10  # samples: the few pairs of less tell nothing of a support
+CONFIDENCE = 0.95
 
 
 def nearest_distances(x: Tensor) -> Tensor:
@@ -44,6 +46,11 @@ def collision_rate(degrees: Tensor) -> tuple[float, float]:
     return rate, math.sqrt((4 * (s - 2) * uneven + 2 * rate * (1 - rate)) / (s * (s - 1)))
 
 
+def poisson_limit(count: float) -> float:
+    """The mean of which a Poisson number is ``count`` or less with probability 1 - ``CONFIDENCE``."""
+    return float(gammaincinv(count + 1, CONFIDENCE))
+
+
 class Birthday(Metric):
     """Support size 1 / sum p_i^2 of a generator: N for N equally likely items, less than their number otherwise.
 
@@ -56,9 +63,11 @@ class Birthday(Metric):
 
     By the choice of the distance some 0.01 / s to 0.02 / s of the pairs of s different real examples are as close, so
     a support beyond 50 s to 100 s cannot be told. Where the share r is not above that of the real pairs, by two
-    standard errors, ``support`` is a lower bound, marked ``>=``: each such pair counts as a duplicate; and where there
-    is none it is the number of pairs, as though there were one. Examples that crowd more than real ones do come close
-    more often, without being copies; what is told of such a generator is its support at this resolution.
+    standard errors, ``support`` is a lower limit, marked ``>=``: one over the share that r may be with a confidence of
+    95 %, each such pair counting as a duplicate. For m duplicates that is the upper limit of a Poisson number, 3.0 for
+    none, 4.7 for one, over the number of pairs, or r and 1.64 standard errors where that is more. Examples that crowd
+    more than real ones do come close more often, without being copies; what is told of such a generator is its support
+    at this resolution.
 
     Args:
         extractor: gives the features.
@@ -98,6 +107,7 @@ class Birthday(Metric):
         if rate - control > 2 * math.hypot(stderr, control_error):
             support = Figure(1 / rate, "~", stderr / rate**2, protocol)
         else:
-            support = Figure(1 / rate if rate else pairs, ">=", None, protocol)
+            limit = max(poisson_limit(rate * pairs) / pairs, rate + ndtri(CONFIDENCE) * stderr)
+            support = Figure(1 / limit, ">=", None, protocol | {"confidence": CONFIDENCE})
         likely = 1 - (1 - rate) ** pairs
         return {"support": support, "duplicates": Figure(likely, "~", None, protocol)}

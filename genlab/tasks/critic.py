@@ -14,6 +14,8 @@ from genlab.models.base import Criticises
 from genlab.tasks import grid
 from genlab.tasks.base import Made, capable, examples_of, the_plane
 
+MANY = 2000
+
 
 def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: Any) -> Made:
     """Samples, drawn with the test data over the critic's values and their level lines."""
