@@ -1,0 +1,136 @@
+"""Laws of every causal net: its Jacobian, the sum of its probabilities, cached sampling against calls on whole images.
+
+PixelCNN has tests of its own beside these.
+"""
+
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from genlab.models.autoregressive.autoregressive import AutoRegressive, Layout
+from genlab.models.autoregressive.made import MaskedPerceptron, made
+from genlab.models.autoregressive.nade import Nade, nade
+from genlab.noise import Noise
+from genlab.spec import Spec
+
+NETS = {
+    "made": lambda layout: MaskedPerceptron(layout, (11, 40), "tanh", dropout=0.1),
+    "made, no hidden layer": lambda layout: MaskedPerceptron(layout, (), direct=False),
+    "nade": lambda layout: Nade(layout, 7, "tanh", dropout=0.1),
+}
+MODELS = {
+    "made": lambda spec, **options: made(spec, (20,), **options),
+    "nade": lambda spec, **options: nade(spec, 9, **options),
+}
+LAYOUTS = [
+    Layout((1, 4, 5), 1, 2),
+    Layout((3, 3, 4), 3, 2),
+    Layout((3, 3, 4), 1, 4),  # the distribution of a whole pixel
+    Layout((2, 3, 2), 2, 1, conditions=3),
+    Layout((1, 1, 6), 1, 3),
+    Layout((1, 5, 1), 1, 1, conditions=2),
+]
+
+
+def make(name: str, layout: Layout) -> nn.Module:
+    """In float64, with weights large enough that parameters are far from constant."""
+    torch.manual_seed(1)
+    net = NETS[name](layout).double().eval()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(1.7 * parameter + 0.1 * torch.randn_like(parameter))
+    return net
+
+
+def conditions(layout: Layout, count: int) -> Tensor | None:
+    if not layout.conditions:
+        return None
+    return torch.randn(count, layout.conditions, generator=torch.Generator().manual_seed(3)).double()
+
+
+def size_of(layout: Layout) -> int:
+    return torch.Size(layout.shape).numel()
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("name", NETS)
+def test_parameters_depend_on_what_comes_before_and_on_nothing_else(name, layout, training):
+    """The Jacobian over (row, column, part) is strictly lower triangular; in evaluation what is next to it is seen."""
+    net = make(name, layout).train(training)
+    (C, H, W), G = layout.shape, layout.groups
+
+    def in_order(x: Tensor) -> Tensor:  # (D,) to (S, Q), both in the order of generation
+        torch.manual_seed(2)  # the same dropout every time
+        params = net(x.view(H, W, C).permute(2, 0, 1)[None], conditions(layout, 1))
+        assert params.shape == (1, G * layout.parameters, H, W)
+        return params.view(G, -1, H, W).permute(2, 3, 0, 1).flatten(0, 2)
+
+    x = torch.rand(size_of(layout), dtype=torch.float64) * 2 - 1
+    jacobian = torch.autograd.functional.jacobian(in_order, x).abs().sum(1)
+    influence = jacobian.view(H * W * G, H * W * G, C // G).sum(2)
+    assert influence.triu().eq(0).all()
+    if not training:
+        near = [G * (i * W + j) + g for i, j, g in product(range(H), range(W), range(G)) if j or g]
+        assert all(influence[t, t - 1] > 0 for t in near)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("name", NETS)
+@torch.no_grad()
+def test_generate_asks_with_the_parameters_of_a_call_on_the_whole_image(name, layout):
+    """Once for each part: so that what is drawn is what the plain loop, one call for each part, would draw."""
+    net, count = make(name, layout), 3
+    (C, H, W), G = layout.shape, layout.groups
+    images, asked = torch.zeros(count, C, H, W, dtype=torch.float64), {}
+
+    def draw(params: Tensor, rows: Tensor, columns: Tensor, group: int) -> Tensor:
+        value = torch.sin(9 * params.sum(2, keepdim=True) + torch.arange(C // G))  # as erratic as noise
+        for k, (i, j) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
+            assert (i, j, group) not in asked
+            asked[i, j, group] = params[k]
+            images[:, group * (C // G) : (group + 1) * (C // G), i, j] = value[k]
+        return value
+
+    c = conditions(layout, count)
+    net.generate(draw, count, c)
+    assert len(asked) == H * W * G
+    whole = net(images, c).unflatten(1, (G, -1))
+    for (i, j, group), params in asked.items():
+        assert torch.allclose(params, whole[:, group, :, i, j], atol=1e-10)
+
+
+@pytest.mark.parametrize("order", ["raster", "reverse", "column", "random"])
+@pytest.mark.parametrize("shape", [(1, 3, 4), (3, 2, 2), (2, 2, 3)])
+@pytest.mark.parametrize("name", MODELS)
+@torch.no_grad()
+def test_probabilities_of_all_binary_images_sum_to_one(name, shape, order):
+    torch.manual_seed(1)
+    model = MODELS[name](Spec("image", shape, 2), order=order).double().eval()
+    images = torch.tensor(list(product((0, 1), repeat=12)), dtype=torch.uint8).view(-1, *shape)
+    probability = model.log_prob(images).exp()
+    assert probability.sum().item() == pytest.approx(1, abs=1e-9)
+    assert probability.max() > 1.1 * probability.min()  # and not because it is uniform
+
+
+@pytest.mark.parametrize("name", MODELS)
+@torch.no_grad()
+def test_samples_are_those_of_the_plain_loop(name):
+    torch.manual_seed(1)
+    model: AutoRegressive = MODELS[name](Spec("image", (2, 3, 3), 5), order="column").double().eval()
+    u = Noise([3, 8]).uniform(1, 2, 3, 3).permute(0, 1, 2, 4, 3).flatten(2)  # the model draws where it lays values out
+    x = torch.zeros(2, 2, 3, 3, dtype=torch.uint8)
+    for place in model.order.tolist():
+        params = model(x).flatten(2)[:, :, place, None]
+        x.flatten(1)[:, place] = model.likelihood.sample(params, u[:, :, place, None])[:, 0]
+    assert torch.equal(model.sample(Noise([3, 8])), x)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_parameter_gets_a_gradient(name):
+    model = MODELS[name](Spec("image", (3, 4, 4), 4, classes=("a", "b")), conditional=True).train()
+    x = torch.randint(4, (6, 3, 4, 4), dtype=torch.uint8)
+    (-model.log_prob(x, torch.arange(6) % 2)).mean().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
