@@ -40,6 +40,9 @@ class DiagonalBiLSTM(nn.Module):
     over the mirrored image, and is shifted down by a row before the two are added, so that it sees no later pixel of
     the row. The two run side by side in one product. (Figures 3 and 4, right)
 
+    A pixel sees all that came before, but for one value: the last of the row above, while the first convolution, which
+    is of kind A, does not reach it; for at its own place no map has it yet. So it is in the paper.
+
     Where the paper skews the image into a map of H x (2 W - 1), here the pixels are put in the order of their
     diagonals, so that nothing is computed for the map's corners.
 
