@@ -109,6 +109,8 @@ def test_completions_of_a_small_image_follow_the_conditional_distribution():
 
 
 def test_what_makes_no_sense_is_refused():
+    with pytest.raises(ConfigError, match=r"this model is of images$"):
+        row_lstm(Spec("vector", (2,)))
     with pytest.raises(ConfigError, match=r"model\.kernel=4"):
         row_lstm(MNIST, kernel=4)
     with pytest.raises(ConfigError, match=r"model\.channels=2"):

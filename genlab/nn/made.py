@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -127,9 +128,10 @@ class Steps:
         T = net.together
         self.known[0] = [count * T for count in self.known[0]]
         orders = [(sorts[0][:, None] * T + torch.arange(T)).flatten(), *sorts[1:]]
+        hidden: list[Any] = list(net.hidden)
         self.layers = [
             (layer.masked_weight()[after][:, before].t().contiguous(), layer.bias[after])
-            for layer, before, after in zip(net.hidden, orders[:-1], orders[1:], strict=True)
+            for layer, before, after in zip(hidden, orders[:-1], orders[1:], strict=True)
         ]
         self.weight = self._by_step(net.output.masked_weight(), orders[-1])
         self.direct = None if net.direct is None else self._by_step(net.direct.masked_weight(), orders[0])

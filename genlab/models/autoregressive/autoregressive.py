@@ -71,7 +71,7 @@ class AutoRegressive(nn.Module):
     """
 
     exact = True
-    requires: ClassVar = {"data.kind": ("image", "vector")}
+    requires: ClassVar[dict[str, tuple[str, ...]]] = {"data.kind": ("image", "vector")}
 
     def __init__(
         self,
@@ -82,8 +82,10 @@ class AutoRegressive(nn.Module):
         conditional: bool = False,
     ):
         super().__init__()
-        if spec.kind not in ("image", "vector"):
-            raise ConfigError("data", spec.kind, "this model is of images and points")
+        kinds = {"image": "images", "vector": "points"}
+        if spec.kind not in self.requires["data.kind"]:
+            admitted = " and ".join(kinds[kind] for kind in self.requires["data.kind"])
+            raise ConfigError("data", spec.kind, f"this model is of {admitted}")
         if likelihood is None and spec.levels is not None:
             likelihood = "bernoulli" if spec.levels == 2 else "categorical"
         self.spec, self.conditional = spec, conditional

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab.likelihoods.base import Likelihood
-from genlab.models.autoregressive.autoregressive import AutoRegressive
-from genlab.models.autoregressive.pixel_rnn import PixelRNN, at, remember, seen, unit
+from genlab.models.autoregressive.autoregressive import Layout
+from genlab.models.autoregressive.pixel_rnn import OfRows, PixelRNN, at, remember, seen, unit
 from genlab.nn.made import MaskedLinear
 from genlab.spec import Spec
 
@@ -146,8 +146,10 @@ def diagonal_bilstm(
     likelihood: str | Callable[..., Likelihood] | None = None,
     order: str = "raster",
     conditional: bool = False,
-) -> AutoRegressive:
-    """An ``AutoRegressive`` model by a ``PixelRNN`` of ``DiagonalBiLSTM`` layers; see there for the arguments."""
-    options = {"channels": channels, "layers": layers, "kernel": kernel, "head": head, "dropout": dropout}
-    net = partial(PixelRNN, recurrence=DiagonalBiLSTM, **options)
-    return AutoRegressive(spec, net, likelihood, order, conditional)
+) -> OfRows:
+    """A model ``OfRows`` by a ``PixelRNN`` of ``DiagonalBiLSTM`` layers; see there for the arguments."""
+
+    def net(layout: Layout) -> nn.Module:
+        return PixelRNN(layout, DiagonalBiLSTM, channels, layers, kernel, head, dropout)
+
+    return OfRows(spec, net, likelihood, order, conditional)

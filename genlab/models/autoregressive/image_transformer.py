@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -73,14 +73,21 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """h + attention(norm(h)), then h + W gelu(V norm(h)) with 4 N hidden units; dropout on what is added."""
+    """h + attention(norm(h)), then h + W gelu(V norm(h)) with 4 N hidden units; dropout on what is added.
 
-    def __init__(self, width: int, heads: int, window: int | None, dropout: float):
+    What is added starts divided by sqrt(2 ``depth``), so that the sum over blocks starts as large as its first part.
+    """
+
+    def __init__(self, width: int, heads: int, window: int | None, dropout: float, depth: int):
         super().__init__()
         self.before_attention, self.before_mix = nn.RMSNorm(width), nn.RMSNorm(width)
         self.attention = Attention(width, heads, window)
-        self.mix = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        last = nn.Linear(4 * width, width)
+        self.mix = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), last)
         self.dropout = nn.Dropout(dropout)
+        with torch.no_grad():
+            self.attention.write.weight.div_(math.sqrt(2 * depth))
+            last.weight.div_(math.sqrt(2 * depth))
 
     def forward(self, h: Tensor, attend: Callable[[Attention, Tensor], Tensor] = Attention.__call__) -> Tensor:
         h = h + self.dropout(attend(self.attention, self.before_attention(h)))
@@ -97,8 +104,6 @@ class State(NamedTuple):
 class Transformer(nn.Module):
     """Blocks of causal attention, and a norm after the last. Norms divide by the root mean square, and come first.
 
-    What each block adds starts smaller the more there are, so that their sum starts as large as its first part.
-
     Args:
         width: N.
         layers: blocks.
@@ -113,12 +118,8 @@ class Transformer(nn.Module):
             raise ConfigError("model.heads", heads, f"must divide the width, {width}")
         if window is not None and window < 1:
             raise ConfigError("model.context", window, "must be at least 1, or null for all that came before")
-        self.blocks = nn.ModuleList(Block(width, heads, window, dropout) for _ in range(layers))
+        self.blocks: Any = nn.ModuleList(Block(width, heads, window, dropout, layers) for _ in range(layers))
         self.dropout, self.norm = nn.Dropout(dropout), nn.RMSNorm(width)
-        with torch.no_grad():
-            for block in self.blocks:
-                block.attention.write.weight.div_(math.sqrt(2 * layers))
-                block.mix[2].weight.div_(math.sqrt(2 * layers))
 
     def forward(self, h: Tensor) -> Tensor:
         h = self.dropout(h)

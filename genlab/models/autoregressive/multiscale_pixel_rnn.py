@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from genlab.errors import ConfigError
 from genlab.likelihoods.base import Likelihood
-from genlab.models.autoregressive.autoregressive import AutoRegressive, Draw, Layout
+from genlab.models.autoregressive.autoregressive import Draw, Layout
 from genlab.models.autoregressive.diagonal_bilstm import DiagonalBiLSTM
-from genlab.models.autoregressive.pixel_rnn import PixelRNN
+from genlab.models.autoregressive.pixel_rnn import OfRows, PixelRNN
 from genlab.models.autoregressive.row_lstm import RowLSTM
 from genlab.spec import Spec
 
@@ -62,6 +62,7 @@ class MultiScale(nn.Module):
         maps: M of the enlarged image.
     """
 
+    first: Tensor
     sequence: Tensor
 
     def __init__(
@@ -139,11 +140,11 @@ def multiscale_pixel_rnn(
     likelihood: str | Callable[..., Likelihood] | None = None,
     order: str = "raster",
     conditional: bool = False,
-) -> AutoRegressive:
-    """An ``AutoRegressive`` model by a ``MultiScale`` net; see there for the arguments. ``order`` is that in which each
+) -> OfRows:
+    """A model ``OfRows`` by a ``MultiScale`` net; see there for the arguments. ``order`` is that in which each
     of the two nets goes through its pixels."""
 
     def net(layout: Layout) -> nn.Module:
         return MultiScale(layout, recurrence, channels, layers, small_layers, kernel, head, dropout, stride, maps)
 
-    return AutoRegressive(spec, net, likelihood, order, conditional)
+    return OfRows(spec, net, likelihood, order, conditional)

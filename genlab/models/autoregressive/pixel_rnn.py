@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab.errors import ConfigError
-from genlab.models.autoregressive.autoregressive import Draw, Layout
+from genlab.models.autoregressive.autoregressive import AutoRegressive, Draw, Layout
 from genlab.nn.made import MaskedLinear
 from genlab.nn.masked import MaskedConv2d, channel_groups
 
@@ -104,7 +104,7 @@ class PixelRNN(nn.Module):
         self.layout = layout
         self.first = MaskedConv2d(layout.shape[0], wide, kernel, "A", groups)
         self.layers: Any = nn.ModuleList(recurrence(wide, channels, groups, layout.conditions) for _ in range(layers))
-        self.expand = nn.ModuleList(MaskedLinear(seen(channels, wide, groups)) for _ in range(layers))
+        self.expand: Any = nn.ModuleList(MaskedLinear(seen(channels, wide, groups)) for _ in range(layers))
         self.widen = MaskedLinear(seen(wide, head, groups))
         self.dropout = nn.Dropout(dropout)
         self.output = MaskedLinear(seen(head, groups * layout.parameters, groups))
@@ -152,6 +152,12 @@ class PixelRNN(nn.Module):
         taps = torch.arange(reach * kernel + reach + 1)
         weight = self.first.masked_weight().flatten(2)[:, :, : len(taps)].permute(2, 1, 0).flatten(0, 1)
         return weight.contiguous(), (taps // kernel, taps % kernel)
+
+
+class OfRows(AutoRegressive):
+    """An ``AutoRegressive`` model whose net reads rows, of which points have one."""
+
+    requires: ClassVar[dict[str, tuple[str, ...]]] = {"data.kind": ("image",)}
 
 
 def dense(layer: MaskedLinear) -> Callable[[Tensor], Tensor]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -15,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab.likelihoods.base import Likelihood
-from genlab.models.autoregressive.autoregressive import AutoRegressive
-from genlab.models.autoregressive.pixel_rnn import PixelRNN, at, dense, remember, seen, unit
+from genlab.models.autoregressive.autoregressive import Layout
+from genlab.models.autoregressive.pixel_rnn import OfRows, PixelRNN, at, dense, remember, seen, unit
 from genlab.nn.made import MaskedLinear
 from genlab.spec import Spec
 
@@ -103,7 +102,10 @@ def row_lstm(
     likelihood: str | Callable[..., Likelihood] | None = None,
     order: str = "raster",
     conditional: bool = False,
-) -> AutoRegressive:
-    """An ``AutoRegressive`` model by a ``PixelRNN`` of ``RowLSTM`` layers; see there for the arguments."""
-    options = {"channels": channels, "layers": layers, "kernel": kernel, "head": head, "dropout": dropout}
-    return AutoRegressive(spec, partial(PixelRNN, recurrence=RowLSTM, **options), likelihood, order, conditional)
+) -> OfRows:
+    """A model ``OfRows`` by a ``PixelRNN`` of ``RowLSTM`` layers; see there for the arguments."""
+
+    def net(layout: Layout) -> nn.Module:
+        return PixelRNN(layout, RowLSTM, channels, layers, kernel, head, dropout)
+
+    return OfRows(spec, net, likelihood, order, conditional)
