@@ -19,6 +19,7 @@ from genlab.models.autoregressive.pixel_rnn import PixelRNN
 from genlab.models.autoregressive.raster_rnn import Recurrence, raster_rnn
 from genlab.models.autoregressive.row_lstm import RowLSTM, row_lstm
 from genlab.models.autoregressive.sequence import Sequence
+from genlab.nn.made import MADE, Steps
 from genlab.noise import Noise
 from genlab.spec import Spec
 
@@ -160,3 +161,16 @@ def test_every_parameter_gets_a_gradient(name):
     x = torch.randint(4, (6, 3, 4, 4), dtype=torch.uint8)
     (-model.log_prob(x, torch.arange(6) % 2)).mean().backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(("widths", "direct"), [((), False), ((5,), True), ((9, 12), False)])
+@torch.no_grad()
+def test_a_made_in_any_order_is_stepped_through_at_the_cost_of_a_call(widths, direct):
+    torch.manual_seed(1)
+    order = [2, 0, 3, 1]
+    net = MADE(4, 3, widths, context=2, order=order, activation="tanh", direct=direct, together=2).double()
+    x, c = torch.randn(5, 8, dtype=torch.float64), torch.randn(5, 2, dtype=torch.float64)
+    whole, steps = net(x, c), Steps(net, 5, c)
+    for dimension in order:
+        assert torch.allclose(steps.parameters(), whole[:, :, dimension])
+        steps.see(x[:, 2 * dimension : 2 * dimension + 2])
