@@ -42,7 +42,10 @@ params (n, B, Q), rows and columns (n,); returned (n, B, C / G)."""
 
 class Causal(Protocol):
     """A net whose parameters of a part of a pixel depend on the pixels before it, row by row, and on the parts before
-    it within the pixel, and on nothing else, in training as in evaluation."""
+    it within the pixel, and on nothing else, in training as in evaluation.
+
+    A net that goes through the pixels in another order than row by row has a buffer ``sequence``, (H W,): that order.
+    """
 
     def __call__(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """Scaled images (B, C, H, W), and conditions (B, K), to parameters (B, G Q, H, W), part by part."""
@@ -68,7 +71,7 @@ class AutoRegressive(nn.Module):
     """
 
     exact = True
-    requires: ClassVar = {"data.kind": ("image", "vector")}
+    requires: ClassVar[dict[str, tuple[str, ...]]] = {"data.kind": ("image", "vector")}
 
     def __init__(
         self,
@@ -79,8 +82,10 @@ class AutoRegressive(nn.Module):
         conditional: bool = False,
     ):
         super().__init__()
-        if spec.kind not in ("image", "vector"):
-            raise ConfigError("data", spec.kind, "this model is of images and points")
+        kinds = {"image": "images", "vector": "points"}
+        if spec.kind not in self.requires["data.kind"]:
+            admitted = " and ".join(kinds[kind] for kind in self.requires["data.kind"])
+            raise ConfigError("data", spec.kind, f"this model is of {admitted}")
         if likelihood is None and spec.levels is not None:
             likelihood = "bernoulli" if spec.levels == 2 else "categorical"
         self.spec, self.conditional = spec, conditional
@@ -96,7 +101,7 @@ class AutoRegressive(nn.Module):
     @property
     def order(self) -> Tensor:
         """Flat indices into an example, in the order generated."""
-        return self.path.values()
+        return self.path.values(getattr(self.net, "sequence", None))
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Data-space examples to parameters of the distribution of each value, (B, Q, *spec.shape); of each pixel,

@@ -53,7 +53,11 @@ class Order(nn.Module):
         """The inverse of ``lay``."""
         return x if self.name == "raster" else x.flatten(-2)[..., self.back].unflatten(-1, self.given[1:])
 
-    def values(self) -> Tensor:
-        """Flat indices into (C, H, W), in the order generated, (C H W,)."""
+    def values(self, sequence: Tensor | None = None) -> Tensor:
+        """Flat indices into (C, H, W), in the order generated, (C H W,).
+
+        ``sequence``: the order in which a net goes through the pixels as they are laid out, None for row by row.
+        """
         C, H, W = self.given
-        return (self.pixels[:, None] + H * W * torch.arange(C, device=self.pixels.device)).flatten()
+        pixels = self.pixels if sequence is None else self.pixels[sequence]
+        return (pixels[:, None] + H * W * torch.arange(C, device=pixels.device)).flatten()
