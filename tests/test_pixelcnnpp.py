@@ -222,7 +222,7 @@ def test_the_paper_s_cifar10_net_has_the_released_net_s_size():
 def test_output_distributions_are_of_whole_pixels():
     assert isinstance(pixelcnnpp(Spec("image", (3, 4, 4), 256), 4, 1, 1).likelihood, CoupledLogisticMixture)
     assert isinstance(pixelcnnpp(Spec("image", (1, 4, 4), 256), 4, 1, 1).likelihood, LogisticMixture)
-    with pytest.raises(ConfigError, match="likelihood=categorical.*coupled_logistic_mixture"):
+    with pytest.raises(ConfigError, match=r"likelihood=categorical.*coupled_logistic_mixture"):
         pixelcnnpp(Spec("image", (3, 4, 4), 256), 4, 1, 1, likelihood="categorical")
     with pytest.raises(ConfigError, match="is of images"):
         pixelcnnpp(Spec("vector", (2,)))
