@@ -8,9 +8,11 @@ from itertools import product
 
 import pytest
 import torch
+from test_laws import outcomes
 from torch import Tensor
 
 from genlab import validate
+from genlab.check import BROKEN, HOLDS
 from genlab.errors import ConfigError, ConfigErrors
 from genlab.likelihoods import BY_NAME, make_likelihood
 from genlab.likelihoods.coupled_logistic_mixture import CoupledLogisticMixture
@@ -263,3 +265,18 @@ def test_what_they_are_not_for_is_refused():
     for words in (["model=vae", "data=mnist"], ["model=pixelcnn", "data=cifar10"]):
         validate.check([*words, "model.likelihood=logistic_mixture"])
     validate.check(["model=pixelcnn", "data=cifar10", "model.likelihood=coupled_logistic_mixture"])
+
+
+@pytest.mark.parametrize(
+    ("preset", "data", "likelihood"),
+    [
+        ("vae", "digits", "logistic_mixture"),
+        ("pixelcnn", "moons", "gaussian_mixture"),
+        ("pixelcnn", "moons", "logistic_mixture"),
+    ],
+)
+def test_models_obey_the_laws_with_them(preset, data, likelihood):
+    found = outcomes(preset, data, f"model.likelihood={likelihood}")
+    assert not {law: text for law, (verdict, text) in found.items() if verdict == BROKEN}
+    if data == "moons":
+        assert found["the density integrates to one"][0] == found["no density beats the entropy"][0] == HOLDS
