@@ -9,8 +9,9 @@ from torch import Tensor
 
 from genlab.errors import ConfigError
 from genlab.models.autoregressive.autoregressive import AutoRegressive
-from genlab.models.autoregressive.gated_pixelcnn import GatedPixelCNN, Layer, RowConv2d, gated_pixelcnn
+from genlab.models.autoregressive.gated_pixelcnn import GatedPixelCNN, Layer, gated_pixelcnn
 from genlab.nn.masked import channel_groups
+from genlab.nn.masked_row import RowConv2d
 from genlab.noise import Noise
 from genlab.spec import Spec
 
