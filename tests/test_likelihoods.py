@@ -173,7 +173,7 @@ def test_default_is_the_usual_choice() -> None:
 
 
 def test_choice_by_name_or_class() -> None:
-    assert {type(make_likelihood(word, 2)) for word in BY_NAME} == set(BY_NAME.values())
+    assert {type(make_likelihood(word, 2, 3)) for word in BY_NAME} == set(BY_NAME.values())
     assert isinstance(make_likelihood(Categorical, 2), Categorical)
     assert isinstance(make_likelihood(None, 2), Bernoulli)
 

@@ -1,19 +1,26 @@
 """Output distributions, and the choice among them."""
 
 from collections.abc import Callable
+from functools import partial
 
 from genlab.errors import ConfigError, nearest
 from genlab.likelihoods.base import Likelihood
 from genlab.likelihoods.bernoulli import Bernoulli
 from genlab.likelihoods.categorical import Categorical
+from genlab.likelihoods.coupled_logistic_mixture import CoupledLogisticMixture
 from genlab.likelihoods.discretised_logistic import DiscretisedLogistic
 from genlab.likelihoods.gaussian import Gaussian
+from genlab.likelihoods.gaussian_mixture import GaussianMixture
+from genlab.likelihoods.logistic_mixture import LogisticMixture
 
 BY_NAME: dict[str, Callable[..., Likelihood]] = {
     "bernoulli": Bernoulli,
     "categorical": Categorical,
+    "coupled_logistic_mixture": CoupledLogisticMixture,
     "discretised_logistic": DiscretisedLogistic,
     "gaussian": Gaussian,
+    "gaussian_mixture": GaussianMixture,
+    "logistic_mixture": LogisticMixture,
 }
 
 
@@ -34,13 +41,22 @@ def make_likelihood(
     Args:
         choice: of the user.
         levels: of the data.
-        channels: of a pixel, where the model admits a distribution of whole pixels.
+        channels: of a pixel, where the model admits a distribution of whole pixels; None where it does not.
+
+    Raises:
+        ConfigError: there is no such choice, or not for these data or this model.
     """
     if choice is None:
         return default_likelihood(levels)
-    if callable(choice):
-        return choice(levels)
-    if choice not in BY_NAME:
+    made = choice if callable(choice) else BY_NAME.get(choice)
+    if made is None:
         reason = f"no such output distribution; there are {', '.join(BY_NAME)}"
-        raise ConfigError("model.likelihood", choice, reason, nearest(choice, BY_NAME))
-    return BY_NAME[choice](levels)
+        raise ConfigError("model.likelihood", choice, reason, nearest(str(choice), BY_NAME))
+    made_by = made.func if isinstance(made, partial) else made
+    if not getattr(made_by, "joint", False):
+        return made(levels)
+    if channels is None:
+        word = choice if isinstance(choice, str) else getattr(made_by, "__name__", "joint")
+        reason = "a distribution of whole pixels, which auto-regressive nets of images alone give one after the other"
+        raise ConfigError("model.likelihood", word, reason, "logistic_mixture")
+    return made(levels, channels)

@@ -2,6 +2,10 @@
 
 Dimensions are independent given the parameters. ``S`` stands for any shape: a whole example, or the one pixel that an
 auto-regressive model has come to.
+
+A likelihood with ``joint = True`` is one of whole pixels instead, for auto-regressive nets: made from (levels,
+channels), ``log_prob(params (B, P, *S), x (B, C, *S))``, samples (B, C, *S), S without channels; and
+``conditionals(params, x)``, (B, P', C, *S), are parameters of each channel's distribution given those before it.
 """
 
 from typing import Protocol, runtime_checkable
@@ -29,7 +33,7 @@ class Likelihood(Protocol):
         ...
 
     def sample(self, params: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
-        """The data-space x, (B, *S), at the quantiles u, (B, draws, *S) in [0, 1): the inverse of the CDF."""
+        """The data-space x, (B, *S), from uniform u, (B, draws, *S) in [0, 1): of one number the inverse of the CDF."""
         ...
 
     def mean(self, params: Tensor) -> Tensor:

@@ -39,14 +39,7 @@ class DiscretisedLogistic:
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Nats, (B,): params (B, 2, *S), x (B, *S)."""
         location, log_scale = params[:, 0], params[:, 1].clamp(min=self.floor)
-        half, rate = 1 / (self.levels - 1), torch.exp(-log_scale)
-        distance = x.to(location.dtype) * (2 * half) - 1 - location
-        below = F.logsigmoid((distance + half) * rate)
-        above = F.logsigmoid((half - distance) * rate)
-        within = torch.log(-torch.expm1(-2 * half * rate))
-        first, last = x == 0, x == self.levels - 1
-        log_prob = below.masked_fill(last, 0) + above.masked_fill(first, 0) + within.masked_fill(first | last, 0)
-        return log_prob.flatten(1).sum(1)
+        return log_bin(location, log_scale, x, self.levels).flatten(1).sum(1)
 
     def sample(self, params: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
         """m + s (log u - log(1 - u)) to the nearest level, (B, *S): u (B, 1, *S). Temperature multiplies s."""
@@ -58,3 +51,14 @@ class DiscretisedLogistic:
     def mean(self, params: Tensor) -> Tensor:
         """m in data units, (B, *S): the mean but for the tails folded into the edge bins."""
         return params[:, 0].clamp(-1, 1).add(1).mul((self.levels - 1) / 2)
+
+
+def log_bin(location: Tensor, log_scale: Tensor, x: Tensor, levels: int) -> Tensor:
+    """log p(x) of each dimension: the logarithm of the logistic's mass in the bin of x, all of one shape."""
+    half, rate = 1 / (levels - 1), torch.exp(-log_scale)
+    distance = x.to(location.dtype) * (2 * half) - 1 - location
+    below = F.logsigmoid((distance + half) * rate)
+    above = F.logsigmoid((half - distance) * rate)
+    within = torch.log(-torch.expm1(-2 * half * rate))
+    first, last = x == 0, x == levels - 1
+    return below.masked_fill(last, 0) + above.masked_fill(first, 0) + within.masked_fill(first | last, 0)

@@ -43,15 +43,7 @@ class Gaussian:
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Nats, (B,): params (B, P, *S), x (B, *S)."""
         location, log_scale = self._location_and_log_scale(params)
-        rate = torch.exp(-log_scale)
-        if self.levels is None:
-            return (log_density((x - location) * rate) - log_scale).flatten(1).sum(1)
-        half = rate / (self.levels - 1)
-        distance = (x.to(location.dtype) * (2 / (self.levels - 1)) - 1 - location) * rate
-        log_prob = log_mass(distance, half)
-        log_prob = torch.where(x == 0, log_cdf(distance + half), log_prob)
-        log_prob = torch.where(x == self.levels - 1, log_cdf(half - distance), log_prob)
-        return log_prob.flatten(1).sum(1)
+        return log_value(location, log_scale, x, self.levels).flatten(1).sum(1)
 
     def sample(self, params: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
         """m + s Phi^-1(u), to the nearest level of integer data, (B, *S): u (B, 1, *S). Temperature multiplies s."""
@@ -64,6 +56,18 @@ class Gaussian:
         if self.levels is None:
             return params[:, 0]
         return params[:, 0].clamp(-1, 1).add(1).mul((self.levels - 1) / 2)
+
+
+def log_value(location: Tensor, log_scale: Tensor, x: Tensor, levels: int | None) -> Tensor:
+    """Of each dimension: log density of continuous data, log of the mass in the bin of x of integer data."""
+    rate = torch.exp(-log_scale)
+    if levels is None:
+        return log_density((x - location) * rate) - log_scale
+    half = rate / (levels - 1)
+    distance = (x.to(location.dtype) * (2 / (levels - 1)) - 1 - location) * rate
+    log_prob = log_mass(distance, half)
+    log_prob = torch.where(x == 0, log_cdf(distance + half), log_prob)
+    return torch.where(x == levels - 1, log_cdf(half - distance), log_prob)
 
 
 def log_density(x: Tensor) -> Tensor:

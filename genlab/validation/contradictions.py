@@ -169,7 +169,7 @@ def device(config: Config) -> Iterator[ConfigError]:
 
 
 def output_distribution(config: Config) -> Iterator[ConfigError]:
-    """A Bernoulli variable has two values."""
+    """A Bernoulli variable has two values; one of whole pixels takes a net that makes one after the other."""
     choice, given = look(config, "model.likelihood"), levels(config)
     known = likelihoods()
     if isinstance(choice, str) and choice not in known:
@@ -180,6 +180,11 @@ def output_distribution(config: Config) -> Iterator[ConfigError]:
     if choice == "bernoulli" and given is not None and given > 2:
         reason = f"for binary data; these have {given} levels (data.binarize=dynamic makes them binary)"
         yield ConfigError("model.likelihood", choice, reason, "categorical")
+    target = str((config.get("model") or {}).get("_target_", ""))
+    another = target.startswith("genlab.models.") and not target.startswith("genlab.models.autoregressive.")
+    if choice == "coupled_logistic_mixture" and (another or kind(config) == "vector"):
+        reason = "a distribution of whole pixels, which auto-regressive nets of images alone give one after the other"
+        yield ConfigError("model.likelihood", choice, reason, "logistic_mixture")
 
 
 def player_options(config: Config) -> Iterator[ConfigError]:

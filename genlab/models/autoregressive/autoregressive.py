@@ -91,7 +91,7 @@ class AutoRegressive(nn.Module):
         self.spec, self.conditional = spec, conditional
         C, H, W = spec.shape if spec.kind == "image" else (1, 1, spec.dimensions)
         self.path = Order(order, (C, H, W))
-        self.likelihood: Any = make_likelihood(likelihood, spec.levels, C)
+        self.likelihood: Any = make_likelihood(likelihood, spec.levels, C if spec.kind == "image" else None)
         self.joint = getattr(self.likelihood, "joint", False)
         groups = 1 if self.joint else C
         self.layout = Layout(self.path.shape, groups, self.likelihood.parameters, conditions(spec, conditional))

@@ -31,7 +31,8 @@ class VAE(nn.Module):
             distribution, (B, P, *spec.shape).
         latent: number Z of latent dimensions.
         likelihood: the output distribution p(x | z): ``bernoulli``, ``categorical``, ``gaussian``,
-            ``discretised_logistic``, a class called with ``(levels)``, or None for the usual one of such data.
+            ``discretised_logistic``, ``gaussian_mixture``, ``logistic_mixture``, a class called with ``(levels)``, or
+            None for the usual one of such data.
         net: the word from which a preset names the two nets (``genlab.models.vae.${model.net}.Encoder``).
     """
 
