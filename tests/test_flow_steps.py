@@ -76,7 +76,7 @@ def test_a_weight_average_forgets_what_actnorm_was_before_its_start():
 @pytest.mark.parametrize("broken", [math.inf, -math.inf, math.nan, -200.0])
 def test_a_linear_map_without_an_inverse_is_named(broken):
     layer = InvertibleLinear(3, name="scale 1, step 2")
-    layer.log_scale.data[1] = broken
+    layer.triangles.data[1, 1] = broken
     with pytest.raises(NotInvertibleError, match="scale 1, step 2"):
         layer.inverse(torch.randn(4, 3))
 
@@ -156,7 +156,8 @@ def test_splines_rise_join_their_tails_and_invert(seed, bins, bound, size):
     outside = x.abs().flatten() >= bound
     assert torch.equal(y[outside], x[outside]) and log_slope[outside].eq(0).all()
     again, back = spline.inverse(y, params)
-    torch.testing.assert_close(again, x, rtol=0, atol=1e-9)
+    slack = 1e-9 + 1e-11 * (-log_slope).exp()  # where it is flat, what comes back has lost as many digits
+    assert ((again - x).abs().flatten() <= slack).all()
     torch.testing.assert_close(log_slope + back, torch.zeros_like(back), rtol=0, atol=1e-6)
     edge = torch.tensor([[-bound], [-bound * (1 - 1e-9)]], dtype=torch.float64)
     ends = spline.forward(edge, params[:2])[0]

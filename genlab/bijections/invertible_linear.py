@@ -19,10 +19,10 @@ class InvertibleLinear(Bijection):
     """y = W x at every pixel, W = P L (U + diag(sign e^s)),   log|det| = H W sum of s.
 
     P is a permutation, L lower triangular with ones on its diagonal, U strictly upper triangular; P and the signs stay
-    as they start, from a random rotation. No determinant is computed, and the inverse is two triangular solves, so
-    neither direction loses digits to a matrix inverse. Images (a 1 x 1 convolution) and vectors.
-    (Kingma and Dhariwal 2018, Glow, arXiv 1807.03039, section 3.2, eq. 10 and 11; the released code trains W itself by
-    default)
+    as they start, from a random rotation. One C x C parameter holds L and U off its diagonal and s on it. No
+    determinant is computed, and the inverse is two triangular solves, so neither direction loses digits to the inverse
+    of a matrix. Images (a 1 x 1 convolution) and vectors. (Kingma and Dhariwal 2018, Glow, arXiv 1807.03039, section
+    3.2, eq. 10 and 11; the released code trains W itself by default)
 
     Args:
         channels: C.
@@ -38,10 +38,8 @@ class InvertibleLinear(Bijection):
         self.name = name
         rotation = torch.linalg.qr(torch.randn(channels, channels, dtype=torch.float64))[0]
         P, L, U = torch.linalg.lu(rotation)
-        diagonal = U.diagonal()
-        kind = torch.get_default_dtype()
-        self.lower, self.upper = nn.Parameter(L.tril(-1).to(kind)), nn.Parameter(U.triu(1).to(kind))
-        self.log_scale = nn.Parameter(diagonal.abs().log().to(kind))
+        diagonal, kind = U.diagonal(), torch.get_default_dtype()
+        self.triangles = nn.Parameter((L.tril(-1) + U.triu(1) + diagonal.abs().log().diag()).to(kind))
         self.register_buffer("sign", diagonal.sign().to(kind))
         self.register_buffer("order", P.argmax(1))  # (P v)[i] = v[order[i]]
         self.register_buffer("back", P.argmax(0))
@@ -59,7 +57,7 @@ class InvertibleLinear(Bijection):
         L, U = self._triangles(y.dtype)
         diagonal = U.diagonal()
         if not bool((diagonal.isfinite() & (diagonal != 0)).all()):
-            worst = self.log_scale.detach().abs().max().item()
+            worst = self.triangles.detach().diagonal().abs().max().item()
             raise NotInvertibleError(f"{self.name}: no inverse, the largest abs(log s) is {worst:.3g}")
         v = y.transpose(0, 1).flatten(1)[self.back]
         v = torch.linalg.solve_triangular(L, v, upper=False, unitriangular=True)
@@ -67,9 +65,10 @@ class InvertibleLinear(Bijection):
         return v.unflatten(1, (len(y), *y.shape[2:])).transpose(0, 1), -self._log_det(y)
 
     def _triangles(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        identity = torch.eye(len(self.lower), dtype=dtype, device=self.lower.device)
-        diagonal = self.sign.to(dtype) * self.log_scale.to(dtype).exp()
-        return self.lower.to(dtype).tril(-1) + identity, self.upper.to(dtype).triu(1) + diagonal.diag()
+        both = self.triangles.to(dtype)
+        diagonal = self.sign.to(dtype) * both.diagonal().exp()
+        identity = torch.eye(len(both), dtype=dtype, device=both.device)
+        return both.tril(-1) + identity, both.triu(1) + diagonal.diag()
 
     def _log_det(self, x: Tensor) -> Tensor:
-        return (math.prod(x.shape[2:]) * self.log_scale.to(x.dtype).sum()).expand(len(x))
+        return (math.prod(x.shape[2:]) * self.triangles.to(x.dtype).trace()).expand(len(x))
