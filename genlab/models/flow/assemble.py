@@ -7,11 +7,14 @@ from collections.abc import Iterable, Sequence
 from genlab.bijections.base import Bijection
 from genlab.bijections.chain import Chain
 from genlab.bijections.logit import Logit
-from genlab.errors import ConfigError
+from genlab.errors import ConfigError, nearest
 from genlab.models.flow.dequantized import Dequantized
 from genlab.models.flow.flow import Base, Flow
 from genlab.models.flow.standard_normal import StandardNormal
+from genlab.models.flow.variational import VariationalNoise
 from genlab.spec import Spec
+
+DEQUANTIZATIONS = ("uniform", "variational")
 
 
 def admit(spec: Spec, name: str, conditional: bool = False, least: int = 1) -> int:
@@ -37,6 +40,7 @@ def assemble(
     conditional: bool = False,
     alpha: float | None = None,
     base: Base | None = None,
+    dequantization: str = "uniform",
 ) -> Flow | Dequantized:
     """A ``Flow`` for continuous data, a ``Dequantized`` flow for integers.
 
@@ -47,10 +51,21 @@ def assemble(
         alpha: of a logit before the first of them, where data are integers; None for no logit, so that they see
             [0, 1).
         base: distribution of the latent; None for N(0, I).
+        dequantization: of integers, ``uniform`` or ``variational``.
+
+    Raises:
+        ConfigError: there is no such dequantisation.
     """
-    first = [] if spec.levels is None or alpha is None else [Logit(alpha)]
-    flow = Flow(Chain([*first, *steps]), base or StandardNormal(spec.dimensions), spec, conditional)
-    return flow if spec.levels is None else Dequantized(flow)
+    if dequantization not in DEQUANTIZATIONS:
+        reason = f"no such dequantisation; there are {', '.join(DEQUANTIZATIONS)}"
+        raise ConfigError("model.dequantization", dequantization, reason, nearest(dequantization, DEQUANTIZATIONS))
+    chain = [*([] if spec.levels is None or alpha is None else [Logit(alpha)]), *steps]
+    flow = Flow(
+        chain[0] if len(chain) == 1 else Chain(chain), base or StandardNormal(spec.dimensions), spec, conditional
+    )
+    if spec.levels is None:
+        return flow
+    return Dequantized(flow, VariationalNoise(spec) if dequantization == "variational" else None)
 
 
 def check_counts(**counts: int | Sequence[int]) -> None:

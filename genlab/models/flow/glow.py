@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -39,6 +40,7 @@ def glow(
     depth: int = 2,
     limit: float = 2.0,
     conditional: bool = False,
+    dequantization: Literal["uniform", "variational"] = "uniform",
 ) -> Flow | Dequantized:
     """Kingma and Dhariwal 2018, arXiv 1807.03039, section 3 and figure 2.
 
@@ -63,6 +65,7 @@ def glow(
         depth: hidden layers of a perceptron.
         limit: bound on the log-scale of a coupling.
         conditional: couplings on the class.
+        dequantization: of integers, ``uniform``, or ``variational``, learned with the flow.
     """
     context = admit(spec, "Glow", conditional, least=2)
     check_counts(levels=levels, steps=steps, width=width, depth=depth)
@@ -72,16 +75,19 @@ def glow(
     monotone: Monotone = Shift() if coupling == "additive" else ShiftAndScale(limit)
     if spec.kind == "vector":
         D = spec.dimensions
-        of_features = lambda kept, outputs: MLPConditioner((kept,), width, depth, context, outputs=outputs)  # noqa: E731
-        return assemble([*step_after_step(D, steps, monotone, of_features, 1), ActNorm(D)], spec, conditional)
+
+        def of_features(kept: int, outputs: int) -> nn.Module:
+            return MLPConditioner((kept,), width, depth, context, outputs=outputs)
+
+        chain = [*step_after_step(D, steps, monotone, of_features, 1), ActNorm(D)]
+        return assemble(chain, spec, conditional, dequantization=dequantization)
     available = count_levels(spec.shape)
     if available == 0:
         raise ConfigError("data", spec.shape, "Glow halves images, so height and width must be even")
-    of_maps = lambda kept, outputs: GlowConditioner(kept, outputs, width, context)  # noqa: E731
+    of_maps = partial(GlowConditioner, width=width, context=context)
     prior = ShiftAndScale(limit) if split_prior else None
-    return assemble(
-        [multi_level(spec.shape, min(levels, available), steps, monotone, of_maps, prior)], spec, conditional
-    )
+    whole = multi_level(spec.shape, min(levels, available), steps, monotone, of_maps, prior)
+    return assemble([whole], spec, conditional, dequantization=dequantization)
 
 
 def multi_level(

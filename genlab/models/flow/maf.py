@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from genlab.bijections.actnorm import ActNorm
 from genlab.bijections.base import Bijection
@@ -24,6 +25,7 @@ def maf(
     limit: float = 2.0,
     alpha: float = 0.05,
     conditional: bool = False,
+    dequantization: Literal["uniform", "variational"] = "uniform",
 ) -> Flow | Dequantized:
     """z_i = x_i exp(s_i(x_<i)) + t_i(x_<i), ``layers`` times in an order and its reverse. Papamakarios et al. 2017.
 
@@ -41,6 +43,7 @@ def maf(
         limit: bound on the log-scale of one layer.
         alpha: of the logit of integers.
         conditional: on the class.
+        dequantization: of integers, ``uniform``, or ``variational``, learned with the flow.
     """
     context = admit(spec, "MAF", conditional)
     check_counts(layers=layers, widths=widths)
@@ -50,7 +53,7 @@ def maf(
         monotone = ShiftAndScale(limit)
         steps += [MaskedAutoregressive(spec.dimensions, monotone, widths, context, order, activation)]
         steps += [ActNorm(spec.dimensions)]
-    return assemble(steps, spec, conditional, alpha)
+    return assemble(steps, spec, conditional, alpha, dequantization=dequantization)
 
 
 def iaf(
@@ -61,6 +64,7 @@ def iaf(
     limit: float = 2.0,
     alpha: float = 0.05,
     conditional: bool = False,
+    dequantization: Literal["uniform", "variational"] = "uniform",
 ) -> Flow | Dequantized:
     """x_i = z_i exp(s_i(z_<i)) + t_i(z_<i): the layers of ``maf`` the other way round. Kingma et al. 2016, 1606.04934.
 
@@ -74,4 +78,4 @@ def iaf(
         order = range(spec.dimensions)[:: -1 if layer % 2 else 1]
         masked = MaskedAutoregressive(spec.dimensions, ShiftAndScale(limit), widths, context, order, activation)
         steps += [Inverse(masked), ActNorm(spec.dimensions)]
-    return assemble(steps, spec, conditional, alpha)
+    return assemble(steps, spec, conditional, alpha, dequantization=dequantization)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from genlab.bijections.base import Bijection
 from genlab.bijections.coupling import Coupling, halve
 from genlab.bijections.flatten import Flatten
@@ -17,7 +19,13 @@ from genlab.spec import Spec
 
 
 def nice(
-    spec: Spec, layers: int = 4, width: int = 1000, depth: int = 5, dropout: float = 0.0, conditional: bool = False
+    spec: Spec,
+    layers: int = 4,
+    width: int = 1000,
+    depth: int = 5,
+    dropout: float = 0.0,
+    conditional: bool = False,
+    dequantization: Literal["uniform", "variational"] = "uniform",
 ) -> Flow | Dequantized:
     """Additive couplings of the odd and the even dimensions in turn, then a scale of every dimension; a logistic base.
 
@@ -33,6 +41,7 @@ def nice(
         depth: hidden layers, 5 there.
         dropout: of hidden features.
         conditional: on the class.
+        dequantization: of integers, ``uniform``, or ``variational``, learned with the flow.
     """
     context, D = admit(spec, "NICE", conditional, least=2), spec.dimensions
     check_counts(layers=layers, width=width, depth=depth)
@@ -42,4 +51,4 @@ def nice(
         net = MLPConditioner((kept,), width, depth, context, dropout, outputs=changed)
         steps.append(Coupling(net, Shift(), swapped))
     steps.append(Scale((D,)))
-    return assemble(steps, spec, conditional, base=StandardLogistic(D))
+    return assemble(steps, spec, conditional, base=StandardLogistic(D), dequantization=dequantization)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from genlab.bijections.actnorm import ActNorm
 from genlab.bijections.base import Bijection
 from genlab.bijections.coupling import Coupling, halve
@@ -13,7 +15,7 @@ from genlab.models.flow.assemble import admit, assemble, check_counts
 from genlab.models.flow.conditioner import MLPConditioner
 from genlab.models.flow.dequantized import Dequantized
 from genlab.models.flow.flow import Flow
-from genlab.models.flow.realnvp import parity
+from genlab.models.flow.masks import parity
 from genlab.spec import Spec
 
 
@@ -28,6 +30,7 @@ def spline_flow(
     linear: bool = False,
     alpha: float = 0.05,
     conditional: bool = False,
+    dequantization: Literal["uniform", "variational"] = "uniform",
 ) -> Flow | Dequantized:
     """Spline couplings of two halves in turn, of images the colours of a checkerboard. Durkan et al. 2019, 1906.04032.
 
@@ -46,6 +49,7 @@ def spline_flow(
         linear: whether a learned linear map (PLU) stands before each coupling, as there.
         alpha: of the logit of integers.
         conditional: on the class.
+        dequantization: of integers, ``uniform``, or ``variational``, learned with the flow.
     """
     context, D = admit(spec, "a spline flow", conditional, least=2), spec.dimensions
     check_counts(layers=layers, bins=bins, width=width, depth=depth)
@@ -59,4 +63,4 @@ def spline_flow(
         spline = RationalQuadratic(bins, bound)
         net = MLPConditioner((kept,), width, depth, context, dropout, outputs=spline.parameters * changed)
         steps.append(Coupling(net, spline, swapped))
-    return assemble(steps, spec, conditional, alpha)
+    return assemble(steps, spec, conditional, alpha, dequantization=dequantization)

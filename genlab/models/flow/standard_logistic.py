@@ -6,6 +6,7 @@ from torch.nn.functional import softplus
 from genlab.noise import Noise
 
 TINY = 1e-7
+"""How near to 0 and 1 a quantile may come."""
 
 
 class StandardLogistic:
@@ -25,4 +26,4 @@ class StandardLogistic:
     def sample(self, noise: Noise, temperature: float = 1.0) -> Tensor:
         """(B, D), of ``temperature`` times the standard deviation pi / sqrt(3)."""
         u = noise.uniform(self.dimensions).clamp(TINY, 1 - TINY)
-        return temperature * (u.log() - (-u).log1p())
+        return temperature * u.logit()
