@@ -176,12 +176,13 @@ def test_halves_of_a_coupling_take_turns():
 
 @pytest.mark.parametrize("widths", [(8,), (20, 13), (3, 4, 5)])
 @pytest.mark.parametrize("context", [0, 3])
-@pytest.mark.parametrize("order", [None, [4, 1, 5, 0, 2, 3]])
+@pytest.mark.parametrize("order", [None, [4, 1, 5, 0, 2, 3], [1, 2, 0]])
 def test_the_steps_of_a_masked_inverse_are_those_of_whole_passes(widths, context, order):
-    layer = MaskedAutoregressive(6, ShiftAndScale(), widths, context, order).double()
+    D = 6 if order is None else len(order)  # of three dimensions they are passes
+    layer = MaskedAutoregressive(D, ShiftAndScale(), widths, context, order).double()
     for parameter in layer.parameters():
         parameter.data.add_(torch.randn_like(parameter), alpha=0.5)
-    y, c = torch.randn(7, 6, dtype=torch.float64), torch.randn(7, context, dtype=torch.float64) if context else None
+    y, c = torch.randn(7, D, dtype=torch.float64), torch.randn(7, context, dtype=torch.float64) if context else None
     passes, log_det = layer.inverse(y, c)
     with torch.no_grad():
         steps, other = layer.inverse(y, c)

@@ -12,14 +12,18 @@ from genlab.bijections.monotone import Monotone
 from genlab.nn.made import MADE
 from genlab.nn.made_steps import MADESteps
 
+FEW = 4
+"""Dimensions up to which passes of the whole net are sooner done than so many steps through its units."""
+
 
 class MaskedAutoregressive(Bijection):
     """y_i = m(x_i; net(x_<i, c)),   log|det dy/dx| = the sum of those of m: the Jacobian is triangular.
 
     Forward is **one** pass of a MADE. The inverse is sequential, x_i needing x_<i: D steps, which without gradients
-    compute every hidden unit once (``MADESteps``), so that together they cost one pass, and with gradients take a whole
-    pass each. Forward from data to latent this is MAF; under ``Inverse`` it is IAF, one pass to sample.
-    (Papamakarios et al. 2017, arXiv 1705.07057, eq. 2 to 6; Kingma et al. 2016, arXiv 1606.04934, eq. 9 to 14)
+    compute every hidden unit once (``MADESteps``), so that together they cost one pass; with gradients, or of few
+    dimensions, each takes a whole pass. Forward from data to latent this is MAF; under ``Inverse`` it is IAF, one pass
+    to sample. (Papamakarios et al. 2017, arXiv 1705.07057, eq. 2 to 6; Kingma et al. 2016, arXiv 1606.04934, eq. 9 to
+    14)
 
     Args:
         dimensions: D, of a vector.
@@ -50,22 +54,31 @@ class MaskedAutoregressive(Bijection):
         return self.monotone.forward(x, self.net(x, c).to(x.dtype))
 
     def inverse(self, y: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._inverse_by_passes(y, c) if torch.is_grad_enabled() else self._inverse_by_steps(y, c)
+        if torch.is_grad_enabled():
+            return self._inverse_with_gradients(y, c)
+        return self._inverse_by_passes(y, c) if len(self.order) <= FEW else self._inverse_by_steps(y, c)
 
-    def _inverse_by_passes(self, y: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _inverse_with_gradients(self, y: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
         x, log_det = torch.zeros_like(y), no_change(y)
-        columns = list(y.unbind(1))
         for i in self.order:
             params = self.net(x, c).to(y.dtype)[:, :, i : i + 1]
             value, part = self.monotone.inverse(y[:, i : i + 1], params)
-            columns[i] = value.squeeze(1)
-            x = x.index_copy(1, torch.tensor([i], device=y.device), value)
+            x = torch.cat([x[:, :i], value, x[:, i + 1 :]], 1)
             log_det = log_det + part
-        return torch.stack(columns, 1), log_det
+        return x, log_det
+
+    def _inverse_by_passes(self, y: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+        x, log_det = torch.zeros_like(y), no_change(y)
+        for number, i in enumerate(self.order):
+            seen = x if number or c is not None else x[:1]  # the first dimension sees none: one row for all
+            params = self.net(seen, c).to(y.dtype)[:, :, i : i + 1].expand(len(y), -1, -1)
+            x[:, i : i + 1], part = self.monotone.inverse(y[:, i : i + 1], params)
+            log_det += part
+        return x, log_det
 
     def _inverse_by_steps(self, y: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
-        steps, log_det = MADESteps(self.net, self.order, len(y), c), no_change(y)
-        x = torch.empty_like(y)
+        x, log_det = torch.empty_like(y), no_change(y)
+        steps = MADESteps(self.net, self.order, len(y), c)
         for i in self.order:
             params = steps.parameters()[:, :, None].to(y.dtype)
             value, part = self.monotone.inverse(y[:, i : i + 1], params)

@@ -1,5 +1,6 @@
 """Shift and scale: an affine map, what RealNVP, Glow, MAF and IAF are made of."""
 
+import torch
 from torch import Tensor
 
 
@@ -18,7 +19,7 @@ class ShiftAndScale:
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         shift, raw = params.unbind(1)
         log_scale = self.limit * (raw / self.limit).tanh()
-        return x * log_scale.exp() + shift, log_scale.flatten(1).sum(1)
+        return torch.addcmul(shift, x, log_scale.exp()), log_scale.flatten(1).sum(1)
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         shift, raw = params.unbind(1)
