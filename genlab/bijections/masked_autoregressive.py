@@ -54,26 +54,18 @@ class MaskedAutoregressive(Bijection):
         return self.monotone.forward(x, self.net(x, c).to(x.dtype))
 
     def inverse(self, y: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if torch.is_grad_enabled():
-            return self._inverse_with_gradients(y, c)
-        return self._inverse_by_passes(y, c) if len(self.order) <= FEW else self._inverse_by_steps(y, c)
-
-    def _inverse_with_gradients(self, y: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
-        x, log_det = torch.zeros_like(y), no_change(y)
-        for i in self.order:
-            params = self.net(x, c).to(y.dtype)[:, :, i : i + 1]
-            value, part = self.monotone.inverse(y[:, i : i + 1], params)
-            x = torch.cat([x[:, :i], value, x[:, i + 1 :]], 1)
-            log_det = log_det + part
-        return x, log_det
+        if torch.is_grad_enabled() or len(self.order) <= FEW:
+            return self._inverse_by_passes(y, c)
+        return self._inverse_by_steps(y, c)
 
     def _inverse_by_passes(self, y: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
         x, log_det = torch.zeros_like(y), no_change(y)
         for number, i in enumerate(self.order):
             seen = x if number or c is not None else x[:1]  # the first dimension sees none: one row for all
             params = self.net(seen, c).to(y.dtype)[:, :, i : i + 1].expand(len(y), -1, -1)
-            x[:, i : i + 1], part = self.monotone.inverse(y[:, i : i + 1], params)
-            log_det += part
+            value, part = self.monotone.inverse(y[:, i : i + 1], params)
+            x = torch.cat([x[:, :i], value, x[:, i + 1 :]], 1)
+            log_det = log_det + part
         return x, log_det
 
     def _inverse_by_steps(self, y: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -26,9 +26,7 @@ def admit(spec: Spec, name: str, conditional: bool = False, least: int = 1) -> i
     if spec.kind not in ("image", "vector"):
         raise ConfigError("data", spec.kind, f"{name} models images and vectors, not sequences")
     if spec.dimensions < least:
-        raise ConfigError(
-            "data", spec.shape, f"{name} needs {least} dimensions at least, so that one can decide about another"
-        )
+        raise ConfigError("data", spec.shape, f"{name} needs {least} dimensions: one decides about another")
     if conditional and not spec.classes:
         raise ConfigError("model.conditional", conditional, "these data have no classes")
     return len(spec.classes) if conditional else 0
@@ -60,9 +58,8 @@ def assemble(
         reason = f"no such dequantisation; there are {', '.join(DEQUANTIZATIONS)}"
         raise ConfigError("model.dequantization", dequantization, reason, nearest(dequantization, DEQUANTIZATIONS))
     chain = [*([] if spec.levels is None or alpha is None else [Logit(alpha)]), *steps]
-    flow = Flow(
-        chain[0] if len(chain) == 1 else Chain(chain), base or StandardNormal(spec.dimensions), spec, conditional
-    )
+    bijection = chain[0] if len(chain) == 1 else Chain(chain)
+    flow = Flow(bijection, base or StandardNormal(spec.dimensions), spec, conditional)
     if spec.levels is None:
         return flow
     return Dequantized(flow, VariationalNoise(spec) if dequantization == "variational" else None)
