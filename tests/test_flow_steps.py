@@ -2,12 +2,15 @@
 
 import copy
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genlab.bijections import actnorm
 from genlab.bijections.actnorm import ActNorm
 from genlab.bijections.coupling import Coupling, halve
 from genlab.bijections.invertible_linear import InvertibleLinear, NotInvertibleError
@@ -55,6 +58,27 @@ def test_a_started_actnorm_stays_so_when_copied_or_loaded():
     other.load_state_dict(fresh.state_dict())  # and one that is made fresh starts anew
     other(x + 5)
     torch.testing.assert_close(other.shift, -(x + 5).mean(0))
+
+
+def test_ranks_start_alike_with_the_statistics_of_all_their_batches(monkeypatch):
+    """Two threads as two ranks that reduce in turn."""
+    barrier, shared, x = threading.Barrier(2), {}, torch.randn(64, 3) * 3 + torch.arange(64)[:, None]
+
+    def reduced(value):
+        shared[threading.get_ident()] = value
+        barrier.wait()
+        mean = sum(shared.values()) / 2
+        barrier.wait()
+        return mean
+
+    monkeypatch.setattr(actnorm, "of_ranks", reduced)
+    norms = [ActNorm(3).train(), ActNorm(3).train()]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda norm, part: norm(part), norms, x.chunk(2)))
+    for name in ("shift", "log_scale"):
+        assert torch.equal(getattr(norms[0], name), getattr(norms[1], name))
+    torch.testing.assert_close(norms[0].shift, -x.mean(0))
+    torch.testing.assert_close(norms[0].log_scale, -x.std(0, correction=0).log())
 
 
 def test_gradients_reach_actnorm_in_the_step_in_which_it_starts():
