@@ -25,7 +25,7 @@ class Circle(Planar):
 
     name: ClassVar[str] = "circle"
 
-    noise: float = 0.01
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
