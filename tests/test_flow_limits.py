@@ -36,6 +36,7 @@ def test_the_bridge_is_what_lies_between():
     assert Bridge(Circle()).refuses(Spec("vector", (2,)))
 
 
+@pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
 def test_stretch_is_that_of_a_known_map():
     """z = diag(4, 1/2) x: dx/dz has singular values 1/4 and 2."""
     scale = Scale((2,))

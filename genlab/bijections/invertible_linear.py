@@ -46,9 +46,10 @@ class InvertibleLinear(Bijection):
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         L, U = self._triangles(x.dtype)
-        W = (L @ U)[self.order]
-        y = x @ W.T if x.dim() == 2 else nn.functional.conv2d(x, W[:, :, None, None])
-        return y.to(x.dtype), self._log_det(x)
+        with torch.autocast(x.device.type, enabled=False):  # what is rounded here is lost to the inverse
+            W = (L @ U)[self.order]
+            y = x @ W.T if x.dim() == 2 else nn.functional.conv2d(x, W[:, :, None, None])
+        return y, self._log_det(x)
 
     def inverse(self, y: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Raises:

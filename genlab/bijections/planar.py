@@ -40,7 +40,7 @@ class Planar(Bijection):
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         u, above = self._direction()
-        t = (x @ self.w + self.b).tanh()
+        t = (self._along(x) + self.b).tanh()
         # 1 + w.u' (1 - t^2), with above = 1 + w.u', as a sum of what is positive
         return x + t[:, None] * u, (t.square() + above * (1 - t.square())).log()
 
@@ -49,7 +49,7 @@ class Planar(Bijection):
         NotConvergedError: ``root`` has not found it.
         """
         u, above = self._direction()
-        wu, goal = above - 1, y @ self.w
+        wu, goal = above - 1, self._along(y)
 
         def function(a: Tensor) -> tuple[Tensor, Tensor]:
             t = (a + self.b).tanh()
@@ -61,8 +61,12 @@ class Planar(Bijection):
         t = (found.at - value / slope.detach() + self.b).tanh()
         return y - t[:, None] * u, -(t.square() + above * (1 - t.square())).log()
 
+    def _along(self, x: Tensor) -> Tensor:
+        """w.x, (B,), as a sum: matrix products are rounded under mixed precision."""
+        return (x * self.w).sum(1)
+
     def _direction(self) -> tuple[Tensor, Tensor]:
         """u', and 1 + w.u' > 0."""
-        wu = self.w @ self.u
+        wu = (self.w * self.u).sum()
         above = softplus(wu)
         return self.u + (above - 1 - wu) * self.w / self.w.square().sum().clamp(min=1e-12), above
