@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab.bijections.base import Bijection, no_change
-from genlab.errors import ConfigError, GenlabError, nearest
+from genlab.errors import ConfigError, NumericalError, nearest
 
 EXACT = 64
 """Dimensions up to which evaluation computes the determinant itself."""
@@ -165,7 +165,7 @@ class Residual(Bijection):
             if not bool(moving.any()):
                 self.iterations = iteration + 1
                 return x, -self.forward(x, c)[1]
-        raise GenlabError(
+        raise NumericalError(
             f"{self.name}: its inverse has not converged, after {self.most} iterations x still moves by "
             f"{float(off.max()):.2g} ({tolerance:.0e} is asked for)"
         )
