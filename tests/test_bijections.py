@@ -7,13 +7,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genlab.bijections.actnorm import ActNorm
 from genlab.bijections.affine_coupling import AffineCoupling
 from genlab.bijections.base import Bijection
 from genlab.bijections.chain import Chain
+from genlab.bijections.coupling import Coupling, halve
 from genlab.bijections.factor_out import FactorOut
 from genlab.bijections.flatten import Flatten
+from genlab.bijections.inverse import Inverse
+from genlab.bijections.invertible_linear import InvertibleLinear
 from genlab.bijections.logit import Logit
+from genlab.bijections.masked_autoregressive import MaskedAutoregressive
 from genlab.bijections.permute import Permute
+from genlab.bijections.planar import Planar
+from genlab.bijections.radial import Radial
+from genlab.bijections.rational_quadratic import RationalQuadratic
+from genlab.bijections.scale import Scale
+from genlab.bijections.shift import Shift
+from genlab.bijections.shift_and_scale import ShiftAndScale
 from genlab.bijections.squeeze import Squeeze
 from genlab.models.flow.conditioner import MLPConditioner, ResNetConditioner
 from genlab.models.flow.realnvp import alternating, diagonals_first, halves, multi_scale, parity
@@ -27,6 +38,22 @@ def mlp(shape):
 
 def resnet(channels, maps=4):
     return ResNetConditioner(channels, maps, blocks=1, context=CONTEXT)
+
+
+def halves_of(shape, monotone, swapped=False):
+    kept, changed = halve(shape[0], swapped)
+    net = MLPConditioner((kept, *shape[1:]), width=8, context=CONTEXT, outputs=monotone.parameters * changed)
+    return Coupling(net, monotone, swapped)
+
+
+def started(channels):
+    norm = ActNorm(channels)
+    norm.started.fill_(True)
+    return norm
+
+
+def masked(monotone, order=None):
+    return MaskedAutoregressive(4, monotone, (9, 7), CONTEXT, order, activation="tanh")
 
 
 # name: (the bijection, the shape of x); at most eight dimensions, so that a Jacobian is cheap
@@ -43,6 +70,23 @@ CASES = {
     "flatten": lambda: (Flatten((2, 1, 3)), (2, 1, 3)),
     "factor out": lambda: (FactorOut(alternating((2, 1, 2), 2, mlp, 2.0), (4, 1, 2)), (4, 1, 2)),
     "chain": lambda: (Chain([Logit(0.05), Permute([1, 0, 2]), *alternating((3,), 4, mlp, 2.0).bijections]), (3,)),
+    "additive coupling": lambda: (halves_of((5,), Shift()), (5,)),
+    "additive coupling of an image": lambda: (halves_of((3, 1, 2), Shift(), swapped=True), (3, 1, 2)),
+    "affine coupling of halves": lambda: (halves_of((2, 2, 2), ShiftAndScale(0.5)), (2, 2, 2)),
+    "spline coupling": lambda: (halves_of((5,), RationalQuadratic(bins=5, bound=0.8), swapped=True), (5,)),
+    "spline coupling of an image": lambda: (halves_of((4, 1, 2), RationalQuadratic(bins=3, bound=2.0)), (4, 1, 2)),
+    "scale": lambda: (Scale((2, 1, 2)), (2, 1, 2)),
+    "actnorm": lambda: (started(3), (3,)),
+    "actnorm of an image": lambda: (started(2), (2, 2, 2)),
+    "invertible linear": lambda: (InvertibleLinear(5), (5,)),
+    "invertible 1 x 1 convolution": lambda: (InvertibleLinear(4), (4, 1, 2)),
+    "planar": lambda: (Planar(3), (3,)),
+    "radial": lambda: (Radial(3), (3,)),
+    "radial in one dimension": lambda: (Radial(1), (1,)),
+    "masked auto-regressive": lambda: (masked(ShiftAndScale()), (4,)),
+    "masked auto-regressive in another order": lambda: (masked(ShiftAndScale(), [2, 0, 3, 1]), (4,)),
+    "masked auto-regressive spline": lambda: (masked(RationalQuadratic(4, 0.7), [3, 2, 1, 0]), (4,)),
+    "inverse auto-regressive": lambda: (Inverse(masked(ShiftAndScale(), [3, 2, 1, 0])), (4,)),
     "multi-scale": lambda: (multi_scale((2, 2, 2), 2, 2, 4, resnet, 2.0), (2, 2, 2)),
 }
 

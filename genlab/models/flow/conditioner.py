@@ -13,7 +13,7 @@ from genlab.nn.resnet import ResNet
 
 
 class MLPConditioner(nn.Module):
-    """(B, C, ...) flattened through a perceptron to (B, 2C, ...).
+    """(B, C, ...) flattened through a perceptron to (B, outputs, ...).
 
     Args:
         shape: of one example.
@@ -21,15 +21,22 @@ class MLPConditioner(nn.Module):
         depth: hidden layers.
         context: number K of features of the context, 0 for none.
         dropout: of hidden features.
+        outputs: channels out; None for 2C.
     """
 
     def __init__(
-        self, shape: tuple[int, ...], width: int = 128, depth: int = 2, context: int = 0, dropout: float = 0.0
+        self,
+        shape: tuple[int, ...],
+        width: int = 128,
+        depth: int = 2,
+        context: int = 0,
+        dropout: float = 0.0,
+        outputs: int | None = None,
     ):
         super().__init__()
-        self.shape = (2 * shape[0], *shape[1:])
-        dimensions = math.prod(shape)
-        self.net = MLP([dimensions + context, *[width] * depth, 2 * dimensions], "leaky_relu", dropout)
+        self.shape = (2 * shape[0] if outputs is None else outputs, *shape[1:])
+        sizes = [math.prod(shape) + context, *[width] * depth, math.prod(self.shape)]
+        self.net = MLP(sizes, "leaky_relu", dropout)
         start_at_zero(self.net[-1])
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from genlab.bijections.base import Bijection
 from genlab.errors import ConfigError
-from genlab.models.flow.standard_normal import StandardNormal
 from genlab.noise import Noise
 from genlab.spec import Spec
+
+
+class Base(Protocol):
+    """The distribution of a flow's latent, over vectors."""
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """(B, D) to (B,), in nats."""
+        ...
+
+    def sample(self, noise: Noise, temperature: float = 1.0) -> Tensor:
+        """(B, D); temperature multiplies standard deviations."""
+        ...
 
 
 class Flow(nn.Module):
@@ -25,7 +38,7 @@ class Flow(nn.Module):
         conditional: whether the bijection's context is the class, one-hot.
     """
 
-    def __init__(self, bijection: Bijection, base: StandardNormal, spec: Spec, conditional: bool = False):
+    def __init__(self, bijection: Bijection, base: Base, spec: Spec, conditional: bool = False):
         super().__init__()
         self.bijection, self.base, self.spec, self.conditional = bijection, base, spec, conditional
         self.latent = spec.dimensions

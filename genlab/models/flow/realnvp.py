@@ -14,14 +14,14 @@ from genlab.bijections.base import Bijection
 from genlab.bijections.chain import Chain
 from genlab.bijections.factor_out import FactorOut
 from genlab.bijections.flatten import Flatten
-from genlab.bijections.logit import Logit
 from genlab.bijections.permute import Permute
 from genlab.bijections.squeeze import Squeeze
 from genlab.errors import ConfigError, nearest
+from genlab.models.flow.assemble import admit, assemble
 from genlab.models.flow.conditioner import MLPConditioner, ResNetConditioner
 from genlab.models.flow.dequantized import Dequantized
 from genlab.models.flow.flow import Flow
-from genlab.models.flow.standard_normal import StandardNormal
+from genlab.models.flow.masks import parity
 from genlab.spec import Spec
 
 NETS = ("resnet", "mlp")
@@ -42,6 +42,7 @@ def realnvp(
     limit: float = 2.0,
     alpha: float = 0.05,
     conditional: bool = False,
+    dequantization: Literal["uniform", "variational"] = "uniform",
 ) -> Flow | Dequantized:
     """A ``Flow`` for continuous data, a ``Dequantized`` flow behind a logit for integers. Dinh et al. 2017, 1605.08803.
 
@@ -67,14 +68,11 @@ def realnvp(
         limit: bound on the log-scale of one coupling.
         alpha: of the logit.
         conditional: on the class.
+        dequantization: of integers, ``uniform``, or ``variational``, learned with the flow.
     """
-    if spec.kind not in ("image", "vector"):
-        raise ConfigError("data", spec.kind, "RealNVP models images and vectors, not sequences")
+    context = admit(spec, "RealNVP", conditional)
     if net not in NETS:
         raise ConfigError("model.net", net, f"no such conditioner; there are {', '.join(NETS)}", nearest(net, NETS))
-    if conditional and not spec.classes:
-        raise ConfigError("model.conditional", conditional, "these data have no classes")
-    context = len(spec.classes) if conditional else 0
     bijection: Bijection
     if net == "resnet" and spec.kind == "image":
         available = count_scales(spec.shape)
@@ -85,10 +83,7 @@ def realnvp(
     else:
         mlp = partial(MLPConditioner, width=width, depth=depth, context=context, dropout=dropout)
         bijection = alternating(spec.shape, layers, mlp, limit)
-    if spec.levels is not None:
-        bijection = Chain([Logit(alpha), bijection])
-    flow = Flow(bijection, StandardNormal(spec.dimensions), spec, conditional)
-    return flow if spec.levels is None else Dequantized(flow)
+    return assemble([bijection], spec, conditional, alpha, dequantization=dequantization)
 
 
 def alternating(shape: tuple[int, ...], layers: int, net: Callable[..., nn.Module], limit: float) -> Chain:
@@ -122,12 +117,6 @@ def count_scales(shape: tuple[int, ...]) -> int:
     while H % 2 == W % 2 == 0 and min(H, W) >= 2 * COARSEST:
         H, W, scales = H // 2, W // 2, scales + 1
     return scales
-
-
-def parity(shape: tuple[int, ...], offset: int) -> Tensor:
-    """1 where row + column (an image, (H, W)) or index (a vector, (D,)) has the parity of ``offset``."""
-    indices = torch.meshgrid(*(torch.arange(size) for size in shape[-2:]), indexing="ij")
-    return ((torch.stack(indices).sum(0) + offset + 1) % 2).float()
 
 
 def halves(channels: int, which: int) -> Tensor:
