@@ -13,7 +13,7 @@ from genlab.bijections.chain import Chain
 from genlab.bijections.flatten import Flatten
 from genlab.bijections.logit import Logit
 from genlab.bijections.ode import ODE
-from genlab.errors import ConfigError
+from genlab.models.flow.assemble import admit
 from genlab.models.flow.dequantized import Dequantized
 from genlab.models.flow.flow import Flow
 from genlab.models.flow.standard_normal import StandardNormal
@@ -64,8 +64,7 @@ def continuous_flow(
         solver, tolerance, steps, finer, trace, end, learn_end: as of ``genlab.bijections.ode.ODE``.
         alpha: of the logit.
     """
-    if spec.kind not in ("image", "vector"):
-        raise ConfigError("data", spec.kind, "a continuous flow models images and vectors, not sequences")
+    admit(spec, "a continuous flow")
     made: list[Bijection] = [Logit(alpha)] if spec.levels is not None else []
     if len(spec.shape) > 1:
         made.append(Flatten(spec.shape))

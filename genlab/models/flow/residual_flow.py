@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
+from genlab.bijections.actnorm import ActNorm
 from genlab.bijections.base import Bijection
-from genlab.bijections.chain import Chain
 from genlab.bijections.flatten import Flatten
-from genlab.bijections.logit import Logit
 from genlab.bijections.residual import Residual, Series
 from genlab.bijections.squeeze import Squeeze
 from genlab.errors import ConfigError, nearest
+from genlab.models.flow.assemble import admit, assemble
 from genlab.models.flow.dequantized import Dequantized
 from genlab.models.flow.flow import Flow
 from genlab.models.flow.realnvp import count_scales
-from genlab.models.flow.standard_normal import StandardNormal
 from genlab.nn.lipschitz import RestrainedConvNet, RestrainedMLP
 from genlab.spec import Spec
 
@@ -35,6 +33,7 @@ def residual_flow(
     depth: int = 2,
     bound: float = 0.98,
     activation: str = "lipswish",
+    dequantization: Literal["uniform", "variational"] = "uniform",
     alpha: float = 0.05,
     tolerance: float = 1e-5,
 ) -> Flow | Dequantized:
@@ -44,7 +43,7 @@ def residual_flow(
     ``blocks`` blocks of 3 x 3, 1 x 1, 3 x 3 convolutions, between scales a squeeze and nothing factored out, at the end
     ``last`` blocks of perceptrons.
 
-    Deviation: no activation normalisation between blocks.
+    Activation normalisation stands before every block and at the end.
 
     Args:
         spec: of the data; image or vector.
@@ -59,29 +58,37 @@ def residual_flow(
         depth: its hidden layers.
         bound: Lipschitz constant of each layer of a block.
         activation: ``lipswish``, ``elu``, ``softplus`` or ``tanh``.
+        dequantization: of integers, ``uniform``, or ``variational``, learned with the flow.
         alpha: of the logit.
         tolerance: of the inverse.
     """
-    if spec.kind not in ("image", "vector"):
-        raise ConfigError("data", spec.kind, "a residual flow models images and vectors, not sequences")
+    admit(spec, "a residual flow")
     if net not in NETS:
         raise ConfigError("model.net", net, f"no such net; there are {', '.join(NETS)}", nearest(net, NETS))
-    made: list[Bijection] = [Logit(alpha)] if spec.levels is not None else []
+    made: list[Bijection] = []
 
-    def block(inside: RestrainedConvNet | RestrainedMLP) -> None:
-        made.append(Residual(inside, series, f"residual block {sum(isinstance(b, Residual) for b in made)}", tolerance))
+    def block(channels: int, inside: RestrainedConvNet | RestrainedMLP) -> None:
+        number = sum(isinstance(part, Residual) for part in made)
+        made.extend([ActNorm(channels), Residual(inside, series, f"residual block {number}", tolerance)])
 
-    sizes = [spec.dimensions, *[width] * depth, spec.dimensions]
     shape = spec.shape
     if net == "conv" and spec.kind == "image":
         for scale in range(min(scales, count_scales(shape))):
             if scale:
                 made.append(Squeeze())
                 shape = (4 * shape[0], shape[1] // 2, shape[2] // 2)
-            for index in range(blocks):
-                block(RestrainedConvNet(shape, maps, activation, bound, first=index + scale > 0))
+            for _ in range(blocks):
+                block(shape[0], RestrainedConvNet(shape, maps, activation, bound, first=any_residual(made)))
         layers = last
-    for index in range(layers):
-        block(RestrainedMLP(sizes, activation, bound, first=index + len(shape) > 1))
-    flow = Flow(Chain([*made, Flatten(shape)]), StandardNormal(math.prod(shape)), spec)
-    return flow if spec.levels is None else Dequantized(flow)
+    if len(shape) > 1:
+        made.append(Flatten(shape))
+    sizes = [spec.dimensions, *[width] * depth, spec.dimensions]
+    for _ in range(layers):
+        block(spec.dimensions, RestrainedMLP(sizes, activation, bound, first=any_residual(made)))
+    made.append(ActNorm(spec.dimensions))
+    return assemble(made, spec, alpha=alpha, dequantization=dequantization)
+
+
+def any_residual(parts: list[Bijection]) -> bool:
+    """Whether a block stands before; an activation comes first in all blocks but the very first."""
+    return any(isinstance(part, Residual) for part in parts)
