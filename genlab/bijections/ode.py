@@ -36,7 +36,8 @@ class ODE(Bijection):
 
     Forward takes ``solver``: the adaptive Dormand-Prince pair by torchdiffeq, whose steps follow the whole batch, to
     ``tolerance`` (its square in float64), or ``steps`` Runge-Kutta steps of fixed size. Gradients go through the steps.
-    In evaluation, tolerance is divided by ``finer`` squared, and steps are multiplied by it.
+    In evaluation, tolerance is divided by ``finer`` squared, and steps are multiplied by it (in float64, four times
+    it).
 
     The inverse depends on each example alone: fixed steps as of ``rk4``; with ``dopri5`` as many as it takes,
     8, 16, ..., until an example moves by less than ten times ``tolerance`` from one number to the next, of which a
@@ -84,8 +85,7 @@ class ODE(Bijection):
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         rate, state, self.evaluations = self.rate(x), (x, x.new_zeros(len(x))), 0
         if self.solver == "rk4":
-            steps = self.steps if self.training else self.steps * self.finer
-            y, log_det = rk4(rate, state, 0.0, 1.0, steps)
+            y, log_det = rk4(rate, state, 0.0, 1.0, self.fixed_steps(x))
         else:
             y, log_det = self.adaptive(rate, state)
         return y, log_det
@@ -93,7 +93,7 @@ class ODE(Bijection):
     def inverse(self, y: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         rate, state, self.evaluations = self.rate(y), (y, y.new_zeros(len(y))), 0
         if self.solver == "rk4":
-            x, log_det = rk4(rate, state, 1.0, 0.0, self.steps * self.finer)
+            x, log_det = rk4(rate, state, 1.0, 0.0, self.fixed_steps(y))
             return x, log_det
         tolerance = self.precision(y)
         x, log_det = rk4(rate, state, 1.0, 0.0, 8)
@@ -110,6 +110,11 @@ class ODE(Bijection):
             f"{self.name}: its inverse has not settled, from {steps // 2} to {steps} steps x still moves by "
             f"{float(off.max()):.2g}; model.solver=rk4 with a fixed number of steps always ends"
         )
+
+    def fixed_steps(self, x: Tensor) -> int:
+        """How many, in this mode and for numbers of x's kind."""
+        steps = self.steps if self.training else self.steps * self.finer
+        return 4 * steps if x.dtype == torch.float64 and not self.training else steps
 
     def precision(self, x: Tensor) -> float:
         """Tolerance in this mode and for numbers of x's kind."""

@@ -23,7 +23,7 @@ class Series(Protocol):
 
 
 class Truncated:
-    """w_k = 1 up to k = n: what is left out biases the sum. (Behrmann et al. 2019, arXiv 1811.00995, section 3.2)
+    """w_k = 1 up to k = n: what is left out biases the sum. (Behrmann et al. 2019, arXiv 1811.00995, section 4)
 
     The error is at most D (-log(1 - L) - sum_{k <= n} L^k / k) for a net of Lipschitz constant L (theorem 3 there).
 
@@ -43,7 +43,7 @@ class Truncated:
 class Roulette:
     """w_k = 1 for k <= m, 1 / P(N >= k - m) for m < k <= m + N, N drawn: an unbiased sum of all terms.
 
-    (Chen et al. 2019, arXiv 1906.02735, theorem 1, and section 3.1 for the m terms that are always there.) N is
+    (Chen et al. 2019, arXiv 1906.02735, theorem 1, with m terms that are always there.) N is
     geometric, from 1 on, P(N >= j) = 1 / 2^(j - 1); or Poisson of mean 2, from 0 on, as the released code has it for
     images. In training all examples of a batch share N, which costs least; in evaluation each has its own, so that
     their errors are independent and a standard error over examples is right.
@@ -90,7 +90,7 @@ class Roulette:
 class Residual(Bijection):
     """y = x + g(x), Lip(g) < 1;   log|det dy/dx| = sum over k >= 1 of (-1)^(k+1) / k tr(J^k),   J = dg/dx.
 
-    (Behrmann et al. 2019, arXiv 1811.00995, eq. 4; Chen et al. 2019, arXiv 1906.02735, eq. 6 and 8)
+    (Behrmann et al. 2019, arXiv 1811.00995, section 4; Chen et al. 2019, arXiv 1906.02735, theorems 1 and 2)
 
     In training, and beyond 64 dimensions, the log-determinant is an estimate: with weights w of ``series`` and one e of
     random signs (Hutchinson; the released code draws normal numbers), the value is

@@ -1,7 +1,7 @@
 """Layers that stretch by less than one: spectral normalisation of operators, and activations that follow it.
 
 Gouk et al. 2021, arXiv 1804.04368, section 3 (the norm of a convolution as an operator); Behrmann et al. 2019, arXiv
-1811.00995, equations 5 and 6; Chen et al. 2019, arXiv 1906.02735, section 3.3 and appendix E.
+1811.00995, section 2; Chen et al. 2019, arXiv 1906.02735, section 3.3 and appendix.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ class RestrainedMLP(nn.Sequential):
 class RestrainedConvNet(nn.Sequential):
     """3 x 3, 1 x 1 and 3 x 3 restrained convolutions with activations between: (B, C, H, W) to the same.
 
-    Lipschitz constant c^3 at most. (Chen et al. 2019, arXiv 1906.02735, appendix E)
+    Lipschitz constant c^3 at most. (Chen et al. 2019, arXiv 1906.02735, appendix)
 
     Args:
         shape: (C, H, W) of one image.
