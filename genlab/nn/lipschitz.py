@@ -95,7 +95,11 @@ class Restrained(nn.Module):
         return u, v
 
     def restrained_weight(self) -> Tensor:
-        """c W / max(c, sigma)."""
+        """c W / max(c, sigma), in full precision under autocast, where sigma would be off by a hundredth."""
+        with torch.autocast(self.weight.device.type, enabled=False):
+            return self._restrained()
+
+    def _restrained(self) -> Tensor:
         if self.training:
             u, v = self.singular_vectors(self.iterations)
             self.u.copy_(u)
