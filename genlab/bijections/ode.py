@@ -36,7 +36,7 @@ class ODE(Bijection):
 
     Forward takes ``solver``: the adaptive Dormand-Prince pair by torchdiffeq, whose steps follow the whole batch, to
     ``tolerance`` (its square in float64), or ``steps`` Runge-Kutta steps of fixed size. Gradients go through the steps.
-    In evaluation, tolerance is divided by ``finer`` squared, and steps are multiplied by it (in float64, four times
+    In evaluation, tolerance is divided by ``finer`` squared, and steps are multiplied by it (in float64, eight times
     it).
 
     The inverse depends on each example alone: fixed steps as of ``rk4``; with ``dopri5`` as many as it takes,
@@ -114,7 +114,7 @@ class ODE(Bijection):
     def fixed_steps(self, x: Tensor) -> int:
         """How many, in this mode and for numbers of x's kind."""
         steps = self.steps if self.training else self.steps * self.finer
-        return 4 * steps if x.dtype == torch.float64 and not self.training else steps
+        return 8 * steps if x.dtype == torch.float64 and not self.training else steps
 
     def precision(self, x: Tensor) -> float:
         """Tolerance in this mode and for numbers of x's kind."""

@@ -72,11 +72,11 @@ class Potential(nn.Module):
 
         bend = (1 - slopes[0].square()) * z
         laplacian = bend @ K0[:, :D].square().sum(1) + self.A[:, :D].square().sum()
-        J = slopes[0][:, :, None] * K0[:, :D]  # du_0 / dx, (B, m, D)
+        J = slopes[0][:, None] * K0[:, :D].T  # du_0 / dx, transposed, (B, D, m): one product for all D
         for layer, slope, z in zip(self.layers, slopes[1:], reversed(after), strict=True):
-            turned = layer.weight @ J
-            laplacian = laplacian + self.step * ((1 - slope.square()) * z * turned.square().sum(2)).sum(1)
-            J = J + self.step * slope[:, :, None] * turned
+            turned = F.linear(J, layer.weight)  # type: ignore[arg-type]
+            laplacian = laplacian + self.step * ((1 - slope.square()) * z * turned.square().sum(1)).sum(1)
+            J = J + self.step * slope[:, None] * turned
         return gradient, laplacian
 
 
