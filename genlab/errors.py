@@ -18,6 +18,10 @@ class CheckpointError(GenlabError):
     """A checkpoint is missing, damaged or not to be trusted; the message names the file."""
 
 
+class NumericalError(GenlabError):
+    """A computation inside a model has failed, a solver or an inverse; the message names the layer."""
+
+
 class ConfigError(GenlabError):
     """A value on the command line or in a config is wrong.
 

@@ -76,6 +76,12 @@ class Able(torch.nn.Module):
         fake = self.scale(batch["x"].double())
         return loss.generator(fake.sum(1), None), {}
 
+    def evaluations(self):
+        return 8
+
+    def trajectories(self, z, points):
+        return z.expand(points, *z.shape)
+
     def posterior(self, x):
         return x, x / 10
 

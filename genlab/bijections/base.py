@@ -13,7 +13,8 @@ class Bijection(nn.Module):
     3. y has as many numbers an example as x; its shape may be another.
     4. c is (B, K) or None. A bijection that needs no context ignores it; one that holds others hands it on.
     5. Example i of the results depends on example i of the arguments alone, in training mode too: no batch statistics.
-       Dropout inside a conditioner is the one source of chance, and only in training mode.
+       Chance comes from dropout inside a conditioner, in training mode only, and from estimates of a log-determinant:
+       a bijection that has no more than those says so by ``is_exact``.
     6. Results have the dtype of x, whatever the precision in which a conditioner ran.
 
     In a flow, forward goes from data to latent. The docstring of each class says which direction is cheap.
@@ -24,6 +25,10 @@ class Bijection(nn.Module):
 
     def inverse(self, y: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
+
+    def is_exact(self, dimensions: int) -> bool:
+        """Whether log-determinants, in evaluation mode, of examples of so many dimensions are no estimates."""
+        return True
 
 
 def no_change(x: Tensor) -> Tensor:

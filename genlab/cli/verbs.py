@@ -39,9 +39,9 @@ genlab sample ckpt=FILE                          a checkpoint alone will do
 
   ckpt=best|last|STEP|FILE            of a run: best unless you say otherwise; a step that trainer.keep_every kept
   task=grid|interpolate|traverse|arithmetic|manipulate|inpaint|reconstruct|neighbours|duplicates|latents|manifold|
-       posterior|density|warp|critic|slopes|temperature    what the model can do;
+       posterior|density|warp|trajectories|critic|slopes|temperature|complete    what the model can do;
                      path=spherical|linear and ends=samples|test are of interpolate, terms=8-3+5 of arithmetic,
-                     attribute=3 and strength=3 of manipulate, mask=centre|half|random|FILE of inpaint
+                     attribute=3 and strength=3 of manipulate, mask=centre|half|random|FILE of inpaint and complete
   y=3                class of the samples, where the model is conditional (model=realnvp model.conditional=true)
   level=1            of the codes that a hierarchical model reconstructs from or manipulates (model=hali); else all
   out=FOLDER                          for the picture and the numbers; the run's own samples/ unless you say otherwise

@@ -25,9 +25,11 @@ class Likelihood(Metric):
 
     Marked ``=`` where ``log_prob`` is exact, ``~`` where it is an estimate, and ``<=`` where the model gives a lower
     bound on log p(x), so that the figure is at least the true one: the importance-weighted bound of a latent-variable
-    model or that of a dequantised density. ``negative_elbo`` is the bound of one sample of a latent-variable model, in
-    nats. ``ess`` is the mean effective sample size of its importance weights, (sum_i w_i)^2 / sum_i w_i^2, from 1 to k:
-    near 1 the bound rests on single draws and is far from tight. Sums in float64.
+    model or that of a dequantised density. A bound that a model knows by estimates of its density alone (it says
+    ``exact = False``) is none, for the mean of exponentials of estimates is too large: ``~``. ``negative_elbo`` is the
+    bound of one sample of a latent-variable model, in nats. ``ess`` is the mean effective sample size of its importance
+    weights, (sum_i w_i)^2 / sum_i w_i^2, from 1 to k: near 1 the bound rests on single draws and is far from tight.
+    Sums in float64.
 
     Args:
         spec: of the data.
@@ -71,7 +73,7 @@ class Likelihood(Metric):
         elif isinstance(model, Bound):
             latent = hasattr(model, "terms")
             k = self.k or (IMPORTANCE_SAMPLES if latent else 1)
-            self._is("<=", k)
+            self._is("<=" if getattr(model, "exact", True) else "~", k)
             if isinstance(model, Weighs) and k > 1:
                 weights = model.log_weights(x, y, k)
                 self._add_log_prob(0, weights.logsumexp(0) - math.log(k))

@@ -94,6 +94,17 @@ class Encodes(Decodes, Protocol):
 
 
 @runtime_checkable
+class Integrates(Encodes, Protocol):
+    def evaluations(self) -> int:
+        """How often the right-hand side of its differential equations was evaluated in the last pass."""
+        ...
+
+    def trajectories(self, z: Tensor, points: int) -> Tensor:
+        """Where codes come through on their way to data space, (points or more, B, D), z first."""
+        ...
+
+
+@runtime_checkable
 class Hierarchical(Encodes, Protocol):
     levels: int
     """Number of levels of the latent code: 1 the nearest to the example, the last that of ``encode``."""

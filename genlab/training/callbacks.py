@@ -16,6 +16,7 @@ from typing import Any
 from pytorch_lightning import Callback, Trainer
 
 from genlab.data.base import Examples
+from genlab.errors import NumericalError
 from genlab.run import Run, stem
 from genlab.training.journal import Journal
 from genlab.training.meter import NotFiniteError
@@ -48,7 +49,10 @@ class Beside(Callback):
     def on_train_batch_end(self, trainer: Trainer, module: Module, *_: Any) -> None:  # type: ignore[override]
         step = module.global_step
         for part in self.parts:
-            part.after(trainer, module, step)
+            try:
+                part.after(trainer, module, step)
+            except NumericalError as error:  # of a picture's samples, say
+                raise NotFiniteError(f"step {step}: {error}") from None
 
     def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:  # type: ignore[override]
         for part in self.parts:

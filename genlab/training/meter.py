@@ -9,7 +9,7 @@ from genlab.errors import GenlabError
 
 
 class NotFiniteError(GenlabError):
-    """A loss became NaN or infinite."""
+    """A loss became NaN or infinite, or something inside the model failed for such reasons."""
 
 
 def mean_of_ranks(values: dict[str, float]) -> dict[str, float]:

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from genlab import checkpoint
 from genlab.data.base import Examples
 from genlab.data.batches import mix
+from genlab.errors import NumericalError
 from genlab.spec import Spec
 from genlab.training.average import Average
-from genlab.training.meter import Meter
+from genlab.training.meter import Meter, NotFiniteError
 from genlab.training.settings import Settings
 
 
@@ -132,7 +133,10 @@ class Module(LightningModule):
     def training_step(self, batch: dict[str, Tensor], index: int) -> None:
         step = self.global_step
         reseed(self.config["seed"], step, self.global_rank)
-        self.take_step(batch)
+        try:
+            self.take_step(batch)
+        except NumericalError as error:
+            raise NotFiniteError(f"step {step + 1}: {error}") from None
         if self._average is not None:
             self._average.update(step + 1)
 

@@ -32,6 +32,11 @@ class Dequantized(nn.Module):
         self.flow, self.spec, self.levels, self.noise = flow, flow.spec, flow.spec.levels, noise
         self.latent, self.conditional = flow.latent, flow.conditional
 
+    @property
+    def exact(self) -> bool:
+        """Whether the density is; of estimates of it, ``bound`` is an estimate of a bound."""
+        return self.flow.exact
+
     def bound(self, x: Tensor, y: Tensor | None = None, k: int = 1) -> Tensor:
         """A lower bound on log P(x) in nats, (B,), from k draws of the global generator, one pass each."""
         draws = []

@@ -29,7 +29,7 @@ class Base(Protocol):
 class Flow(nn.Module):
     """log p(x) = log p_z(f(x)) + log|det df/dx|,   samples f^-1(z), z from the base. (Dinh et al. 2017, eq. 2-3)
 
-    Exact density, one pass of the bijection a direction.
+    One pass of the bijection a direction. The density is exact where the log-determinants of all parts are.
 
     Args:
         bijection: f, from (B, *spec.shape) to (B, D).
@@ -38,12 +38,15 @@ class Flow(nn.Module):
         conditional: whether the bijection's context is the class, one-hot.
     """
 
-    exact = True
-
     def __init__(self, bijection: Bijection, base: Base, spec: Spec, conditional: bool = False):
         super().__init__()
         self.bijection, self.base, self.spec, self.conditional = bijection, base, spec, conditional
         self.latent = spec.dimensions
+
+    @property
+    def exact(self) -> bool:
+        parts = (module for module in self.bijection.modules() if isinstance(module, Bijection))
+        return all(part.is_exact(self.spec.dimensions) for part in parts)
 
     def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """log p(x), or log p(x | y), in nats and data units, (B,)."""
