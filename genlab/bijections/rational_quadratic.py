@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad, softplus
+from torch.nn.functional import logsigmoid, pad
 
 LEAST = 1e-3
 """Of the width and height of a bin, as shares of all, and of the slope at a knot."""
@@ -74,8 +74,9 @@ class RationalQuadratic:
             sizes.movedim(2, -1).cumsum(-1)[..., :-1] * (2 * A) - A, (1, 0), value=-A
         )  # left ends, (B, 2, *S, K)
         knots, sizes = knots.movedim(-1, 2), sizes * (2 * A)
-        # softplus(0 + this) = 1 - LEAST: zeros are slopes of one
-        inner = LEAST + softplus(params[:, 2 * K :] + math.log(math.expm1(1 - LEAST)))
+        # softplus(0 + this) = 1 - LEAST: zeros are slopes of one. Written as a logarithm of a sigmoid it rounds alike
+        # wherever in a batch a number stands, which torch's softplus does not.
+        inner = LEAST - logsigmoid(-(params[:, 2 * K :] + math.log(math.expm1(1 - LEAST))))
         one = torch.ones_like(inner[:, :1])
         slopes = torch.stack([torch.cat([one, inner], 1), torch.cat([inner, one], 1)], 1)
         index = (at.unsqueeze(1) >= knots[:, by, 1:]).sum(1)
