@@ -110,7 +110,11 @@ class Combinations:
 
     def composed(self, model: str, chosen: Mapping[str, str], precision: str) -> dict[str, Any]:
         """The parts of a config that contradictions look at, as Hydra would compose them."""
-        taken = DEFAULTS | self.picked("model", model)
+        own = self.picked("model", model)
+        if "loss" in chosen and "loss" in own:  # with the model's loss goes the penalty that this one took
+            gone = self.picked("loss", own["loss"])
+            own = {key: option for key, option in own.items() if gone.get(key) != option}
+        taken = DEFAULTS | own
         for group, option in chosen.items():
             taken = taken | self.picked(group, option) | {group: option}
         content = self.contents("model", model)

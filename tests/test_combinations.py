@@ -108,7 +108,7 @@ def test_refused_pairs_are_listed_with_their_reasons(capsys):
     assert main(["list", "refused"]) == 0
     told = capsys.readouterr().out
     assert "the loss takes a critic that is held Lipschitz\n    loss=wasserstein\n" in told
-    assert "the model is a game, the loss a likelihood objective\n    loss=elbo, nll\n" in told
+    assert "the model is a game, the loss a likelihood objective\n    loss=elbo, hybrid, nll, ot_flow\n" in told
     assert max(map(len, told.splitlines())) <= 120
     assert main(["list", "refused", "--json"]) == 0
     pairs = json.loads(capsys.readouterr().out)
