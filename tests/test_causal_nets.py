@@ -19,7 +19,8 @@ from genlab.models.autoregressive.pixel_rnn import PixelRNN
 from genlab.models.autoregressive.raster_rnn import Recurrence, raster_rnn
 from genlab.models.autoregressive.row_lstm import RowLSTM, row_lstm
 from genlab.models.autoregressive.sequence import Sequence
-from genlab.nn.made import MADE, Steps
+from genlab.nn.made import MADE
+from genlab.nn.made_steps import Steps
 from genlab.noise import Noise
 from genlab.spec import Spec
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from genlab.bijections.base import Bijection, no_change
 from genlab.bijections.monotone import Monotone
 from genlab.nn.made import MADE
-from genlab.nn.made_steps import MADESteps
+from genlab.nn.made_steps import Steps
 
 FEW = 4
 """Dimensions up to which passes of the whole net are sooner done than so many steps through its units."""
@@ -20,7 +20,7 @@ class MaskedAutoregressive(Bijection):
     """y_i = m(x_i; net(x_<i, c)),   log|det dy/dx| = the sum of those of m: the Jacobian is triangular.
 
     Forward is **one** pass of a MADE. The inverse is sequential, x_i needing x_<i: D steps, which without gradients
-    compute every hidden unit once (``MADESteps``), so that together they cost one pass; with gradients, or of few
+    compute every hidden unit once (``Steps``), so that together they cost one pass; with gradients, or of few
     dimensions, each takes a whole pass. Forward from data to latent this is MAF; under ``Inverse`` it is IAF, one pass
     to sample. (Papamakarios et al. 2017, arXiv 1705.07057, eq. 2 to 6; Kingma et al. 2016, arXiv 1606.04934, eq. 9 to
     14)
@@ -70,11 +70,11 @@ class MaskedAutoregressive(Bijection):
 
     def _inverse_by_steps(self, y: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
         x, log_det = torch.empty_like(y), no_change(y)
-        steps = MADESteps(self.net, self.order, len(y), c)
+        steps = Steps(self.net, len(y), c)
         for i in self.order:
             params = steps.parameters()[:, :, None].to(y.dtype)
             value, part = self.monotone.inverse(y[:, i : i + 1], params)
-            steps.advance(value)
+            steps.see(value)
             x[:, i : i + 1] = value
             log_det += part
         return x, log_det

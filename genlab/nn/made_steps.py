@@ -2,83 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import linear
 
 from genlab.nn.made import MADE
 
 
-class MADESteps:
-    """D steps that together have the work of one pass of a ``MADE``, for sampling: no gradients.
+class Steps:
+    """D steps that together have the work of one pass of a ``MADE``, for sampling.
 
-    At step i, ``parameters()`` are those of dimension ``order[i]``, given the values handed to ``advance`` before.
-    Units are sorted by the step at which the last of what they see is there, so what a step computes, and what that
-    sees, are slices.
+    In turn ``parameters()``, those of the next dimension in the net's order given the values before, and ``see`` with
+    the value of that dimension. Units are sorted by the step at which the last of what they see is there, so what a
+    step computes, and what that sees, are slices.
 
     Args:
-        net: without direct connections from inputs to outputs.
-        order: that of the net.
+        net: of D dimensions.
         batch: number B of examples.
-        c: context, (B, K) or None.
+        c: their context, (B, K).
     """
 
-    @torch.no_grad()
-    def __init__(self, net: MADE, order: Sequence[int], batch: int, c: Tensor | None = None):
-        if net.direct is not None:
-            raise ValueError("direct connections are not cached")
-        self.net, self.D, self.step = net, len(order), 0
-        weight = net.output.weight
-        before = torch.as_tensor(list(order), device=weight.device)
-        ready = torch.empty_like(before)
-        ready[before] = torch.arange(1, self.D + 1, device=weight.device)
-        self.weights: list[Tensor] = []
-        self.biases: list[Tensor | None] = []
-        self.ends: list[list[int]] = []  # by layer and step, how many units are there
-        shift = None if net.context is None or c is None else net.context(c.to(weight.dtype))
-        for number, layer in enumerate(net.hidden):
-            ready = (layer.mask * ready).amax(1).long()  # type: ignore[operator]
-            sorted_units = ready.argsort(stable=True)
-            self.weights.append((layer.mask * layer.weight)[sorted_units][:, before])  # type: ignore[operator]
-            bias = layer.bias[sorted_units]  # type: ignore[index]
-            self.biases.append(bias if number or shift is None else bias + shift[:, sorted_units])
-            before = sorted_units
-            self.ends.append(torch.bincount(ready, minlength=self.D + 1).cumsum(0).tolist())
-        given = torch.as_tensor(list(order), device=weight.device)
-        self.weights.append((net.output.mask * weight).unflatten(0, (-1, self.D))[:, given][:, :, before])
-        bias = net.output.bias.unflatten(0, (-1, self.D))[:, given]
-        if not net.hidden and shift is not None:
-            bias = bias + shift.unflatten(1, (-1, self.D))[:, :, given]
+    def __init__(self, net: MADE, batch: int, c: Tensor | None = None):
+        self.net, self.t = net, 0
+        sorts = [degrees.argsort(stable=True) for degrees in net.degrees]
+        # units of a layer that have seen the first t dimensions at most, for t = 0 ... D
+        self.known = [d.bincount(minlength=len(net.degrees[0]) + 1).cumsum(0).tolist() for d in net.degrees]
+        T = net.together
+        self.known[0] = [count * T for count in self.known[0]]
+        orders = [(sorts[0][:, None] * T + torch.arange(T)).flatten(), *sorts[1:]]
+        hidden: list[Any] = list(net.hidden)
+        self.layers = [
+            (layer.masked_weight()[after][:, before], layer.bias[after])
+            for layer, before, after in zip(hidden, orders[:-1], orders[1:], strict=True)
+        ]
+        self.weight = self._by_step(net.output.masked_weight(), orders[-1])
+        self.direct = None if net.direct is None else self._by_step(net.direct.masked_weight(), orders[0])
+        said = net.output.bias.expand(batch, -1)
+        c = None if c is None else c.to(said.dtype)
+        shift = None if net.context is None or c is None else net.context(c)
+        if shift is not None and not self.layers:
+            said = said + shift
+        elif shift is not None:
+            shift = shift[:, orders[1]]
         if net.told is not None and c is not None:
-            bias = bias + net.told(c.to(weight.dtype)).unflatten(1, (-1, self.D))[:, :, given]
-        self.bias = bias.expand(batch, *bias.shape[-2:])
-        sizes = [self.D, *(len(layer.mask) for layer in net.hidden)]  # type: ignore[arg-type]
-        self.values = [weight.new_zeros(batch, size) for size in sizes]
-        self._compute()
+            said = said + net.told(c)
+        self.shift = shift
+        self.said = said.unflatten(1, (net.parameters_per_dimension, -1))[:, :, sorts[0]]  # (B, P, D)
+        self.values = [said.new_zeros(batch, len(order)) for order in orders]
 
-    @torch.no_grad()
+    def _by_step(self, weight: Tensor, order: Tensor) -> Tensor:
+        """(P D, units) to (P, D, units), dimensions and units in their order."""
+        by_dimension = weight.unflatten(0, (self.net.parameters_per_dimension, -1))
+        return by_dimension[:, self.net.degrees[0].argsort()][:, :, order]
+
     def parameters(self) -> Tensor:
-        """(B, P) of the dimension that the next step draws."""
-        seen = self.ends[-1][self.step] if self.ends else self.step
-        return self.bias[:, :, self.step] + self.values[-1][:, :seen] @ self.weights[-1][:, self.step, :seen].T
+        """Those of the next dimension, (B, P)."""
+        count = self.known[-1][self.t]
+        y = self.said[:, :, self.t] + linear(self.values[-1][:, :count], self.weight[:, self.t, :count])
+        if self.direct is not None:
+            count = self.known[0][self.t]
+            y = y + linear(self.values[0][:, :count], self.direct[:, self.t, :count])
+        return y
 
-    @torch.no_grad()
-    def advance(self, value: Tensor) -> None:
-        """Go on, with the value (B, 1) of that dimension."""
-        self.values[0][:, self.step] = value.squeeze(1)
-        self.step += 1
-        if self.step < self.D:
-            self._compute()
-
-    def _compute(self) -> None:
-        """The units that see the values up to here, layer by layer."""
-        for number, ends in enumerate(self.ends):
-            start, end = ends[self.step - 1] if self.step else 0, ends[self.step]
-            if start == end:
-                continue
-            seen = self.ends[number - 1][self.step] if number else self.step
-            bias = self.biases[number]
-            part = F.linear(self.values[number][:, :seen], self.weights[number][start:end, :seen])
-            self.values[number + 1][:, start:end] = self.net.activation(part + bias[..., start:end])  # type: ignore[index]
+    def see(self, x: Tensor) -> None:
+        """The value of that dimension, (B, T)."""
+        before, self.t = self.t, self.t + 1
+        self.values[0][:, self.known[0][before] : self.known[0][self.t]] = x
+        for i, (weight, bias) in enumerate(self.layers):
+            start, stop = self.known[i + 1][before], self.known[i + 1][self.t]
+            if start < stop:
+                seen = self.known[i][self.t]
+                h = linear(self.values[i][:, :seen], weight[start:stop, :seen], bias[start:stop])
+                if i == 0 and self.shift is not None:
+                    h = h + self.shift[:, start:stop]
+                self.values[i + 1][:, start:stop] = self.net.activation(h)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from genlab.likelihoods.base import Likelihood
 from genlab.models.autoregressive.autoregressive import AutoRegressive, Draw, Layout
 from genlab.models.autoregressive.sequence import length, places, to_maps, to_parts
-from genlab.nn.made import MADE, Steps
+from genlab.nn.made import MADE
+from genlab.nn.made_steps import Steps
 from genlab.spec import Spec
 
 
