@@ -101,8 +101,8 @@ class WrongInverse(AffineCoupling):
     """Forgets the shift on the way back."""
 
     def inverse(self, y: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        log_scale = self._shift_and_log_scale(y, c)[1]
-        return y * (-log_scale).exp(), -log_scale.flatten(1).sum(1)
+        unmoved = torch.tensor([0.0, 1.0], dtype=y.dtype)[:, None]
+        return self.monotone.inverse(y, self._params(y, c) * unmoved)
 
 
 def broken_flow(spec: Spec, coupling: str) -> Flow:
