@@ -14,6 +14,7 @@ from genlab.models.autoregressive.pixelcnn import pixelcnn
 from genlab.models.base import Completes, Density, Samples, Watched
 from genlab.noise import Noise
 from genlab.spec import Spec
+from genlab.tasks.complete import before
 
 CLASSES = ("one", "two", "three")
 
@@ -196,6 +197,15 @@ def test_a_hole_with_known_pixels_behind_it_is_told(tmp_path, capsys):
     assert "mask=centre: some of what is shown comes after what is hidden" in capsys.readouterr().err
     with pytest.raises(ConfigError, match=r"mask=center: .*did you mean 'centre'"):
         completed(run, "mask=center")
+
+
+def test_what_is_shown_comes_first_in_all_masks_or_it_does_not():
+    model, masks = make(order="column"), torch.ones(3, 1, 3, 4)
+    masks[0] = 0
+    masks[1, 0, :, 2:] = 0
+    assert before(model, masks)
+    masks[2, 0, 0, 0] = 0
+    assert not before(model, masks)
 
 
 def test_models_without_an_order_do_not_complete(tmp_path):

@@ -94,7 +94,7 @@ def test_completions_of_a_small_image_follow_the_conditional_distribution():
         parameter.mul_(2)
     known = torch.zeros(2, 3, dtype=torch.bool)
     known[::2, ::2] = True
-    assert before(model, known.float()[None, None], torch.Size((1, 1, 2, 3)))
+    assert before(model, known.float()[None, None])
     hidden = torch.tensor(list(product((0, 1), repeat=4)), dtype=torch.uint8)
     images = torch.ones(16, 1, 2, 3, dtype=torch.uint8)
     images[:, 0, ~known] = hidden
