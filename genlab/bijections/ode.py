@@ -8,11 +8,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from genlab.bijections.base import Bijection
+from genlab.bijections.base import EXACT, Bijection
 from genlab.errors import ConfigError, NumericalError, nearest
-
-EXACT = 64
-"""Dimensions up to which evaluation computes the divergence itself."""
 
 State = tuple[Tensor, ...]
 SOLVERS = ("dopri5", "rk4")

@@ -7,11 +7,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from genlab.bijections.base import Bijection, no_change
+from genlab.bijections.base import EXACT, Bijection, no_change
 from genlab.errors import ConfigError, NumericalError, nearest
-
-EXACT = 64
-"""Dimensions up to which evaluation computes the determinant itself."""
 
 
 class Series(Protocol):
