@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genlab.models.autoregressive.autoregressive import AutoRegressive, Layout
+from genlab.models.autoregressive.autoregressive import AutoRegressive
+from genlab.models.autoregressive.base import Layout
 from genlab.models.autoregressive.diagonal_bilstm import DiagonalBiLSTM, diagonal_bilstm
 from genlab.models.autoregressive.image_transformer import Transformer, image_transformer
 from genlab.models.autoregressive.made import MaskedPerceptron, made

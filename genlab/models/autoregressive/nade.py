@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from genlab.likelihoods.base import Likelihood
-from genlab.models.autoregressive.autoregressive import AutoRegressive, Draw, Layout
+from genlab.models.autoregressive.autoregressive import AutoRegressive
+from genlab.models.autoregressive.base import Draw, Layout
 from genlab.models.autoregressive.sequence import length, places, to_maps, to_parts
 from genlab.nn.mlp import make_activation
 from genlab.spec import Spec
