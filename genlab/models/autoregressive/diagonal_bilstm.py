@@ -19,7 +19,7 @@ from genlab.models.autoregressive.autoregressive import AutoRegressive
 from genlab.models.autoregressive.base import Layout
 from genlab.models.autoregressive.checks import check_images
 from genlab.models.autoregressive.pixel_rnn import PixelRNN, channel_mask, context_at, lstm_unit, open_forget_gates
-from genlab.nn.made import MaskedLinear
+from genlab.nn.masked_linear import MaskedLinear
 from genlab.spec import Spec
 
 

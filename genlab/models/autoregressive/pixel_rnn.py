@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from genlab.models.autoregressive.base import Draw, Layout
 from genlab.models.autoregressive.checks import check_kernels, check_maps
-from genlab.nn.made import MaskedLinear
 from genlab.nn.masked import MaskedConv2d, channel_groups
+from genlab.nn.masked_linear import MaskedLinear
 
 
 class Recurrent(Protocol):

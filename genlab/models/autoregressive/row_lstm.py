@@ -25,7 +25,7 @@ from genlab.models.autoregressive.pixel_rnn import (
     lstm_unit,
     open_forget_gates,
 )
-from genlab.nn.made import MaskedLinear
+from genlab.nn.masked_linear import MaskedLinear
 from genlab.spec import Spec
 
 
