@@ -10,7 +10,9 @@ from genlab.errors import ConfigError, GenlabError
 from genlab.metrics.likelihood import Likelihood
 from genlab.models.base import Bound, Density
 from genlab.models.flow.residual_flow import residual_flow
-from genlab.nn.lipschitz import LipSwish, RestrainedConv2d, RestrainedLinear, RestrainedMLP
+from genlab.nn.contraction import RestrainedMLP
+from genlab.nn.lipschitz import RestrainedConv2d, RestrainedLinear
+from genlab.nn.lipswish import LipSwish
 from genlab.spec import Spec
 
 PLANE = Spec("vector", (2,))
@@ -248,7 +250,7 @@ def test_the_size_of_the_papers_model():
 
 @pytest.mark.parametrize(
     ("options", "key"),
-    [({"net": "resnet"}, "model.net"), ({"activation": "relus"}, "model.activation"), ({"bound": 1.0}, "bound")],
+    [({"net": "resnet"}, "model.net"), ({"activation": "relus"}, "activation"), ({"bound": 1.0}, "bound")],
 )
 def test_wrong_options_are_named(options, key):
     with pytest.raises(ConfigError) as error:
