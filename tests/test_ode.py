@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from genlab.bijections.ode import ODE, rk4
+from genlab.bijections.ode import ODE
+from genlab.bijections.runge_kutta import rk4
 from genlab.errors import ConfigError, NumericalError
 from genlab.models.base import Density
 from genlab.models.flow.continuous import ContinuousFlow, continuous_flow
