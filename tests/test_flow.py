@@ -10,7 +10,8 @@ from genlab.errors import ConfigError
 from genlab.models.base import Bound, Density, Encodes, Samples
 from genlab.models.flow.dequantized import Dequantized
 from genlab.models.flow.flow import Flow
-from genlab.models.flow.realnvp import count_scales, parity, realnvp
+from genlab.models.flow.masks import parity
+from genlab.models.flow.realnvp import count_scales, realnvp
 from genlab.models.flow.standard_normal import StandardNormal
 from genlab.noise import Noise
 from genlab.spec import Spec
