@@ -8,6 +8,7 @@ import torch
 from runs import DIGITS, make_run
 
 from genlab import config, sample
+from genlab.build import build
 from genlab.errors import ConfigError
 from genlab.models.autoregressive.order import ORDERS, Order
 from genlab.models.autoregressive.pixelcnn import pixelcnn
@@ -189,6 +190,13 @@ def test_a_completion_depends_on_its_seed_alone(tmp_path):
     run = make_run(tmp_path / "run", PIXELCNN, DIGITS)
     many, alone = completed(run, "n=5")["samples"][3], completed(run, "seeds=3")["samples"][0]
     assert (many == alone).all()
+
+
+def test_an_example_is_completed_as_one_of_its_own_class_unless_another_is_asked_for(tmp_path):
+    run = make_run(tmp_path / "run", PIXELCNN | {"conditional": True}, DIGITS)
+    own = build(DIGITS).split("test").y[:5]
+    assert completed(run, "n=5")["labels"].tolist() == own.tolist() != list(range(5))
+    assert completed(run, "n=5", "y=3")["labels"].tolist() == [3] * 5
 
 
 def test_a_hole_with_known_pixels_behind_it_is_told(tmp_path, capsys):

@@ -48,9 +48,7 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
             "hidden values do not take it into account",
             file=sys.stderr,
         )
-    labels = chosen_labels(loaded, options, len(x))
-    if labels is not None and options.get("y") is None and test.y is not None:  # of its own class
-        labels = test.y[rows]
+    labels = chosen_labels(loaded, options, len(x), None if test.y is None else test.y[rows])
     made = complete(model, x, shown, labels, seeds, options["temperature"], device)
     grey = torch.where(shown.expand(x.shape) > 0, x, torch.full_like(x, int(x.max()) // 2))
     arrays = {"samples": made.numpy(), "originals": x.numpy(), "masks": shown.numpy()}
