@@ -102,6 +102,8 @@ class AutoRegressive(nn.Module):
         given: Tensor | None = None,
         known: Tensor | None = None,
     ) -> Tensor:
+        """Every value is drawn once, when the net asks for it. Uniform numbers belong to places and not to turns, so
+        that a sample is the same whatever goes together."""
         _, H, W = self.path.shape
         u = noise.uniform(self.likelihood.draws, self.layout.groups, H, W).permute(3, 4, 2, 0, 1)  # (H, W, G, B, draws)
         kept: Tensor | None = None

@@ -29,6 +29,11 @@ class Upsample(nn.Module):
 
     3 x 3, then a transposed convolution whose kernel is as long as its stride k, then 3 x 3 again: the pixels of the
     small image are all known by then, so nothing is masked.
+
+    Args:
+        layout: of the large images.
+        maps: M.
+        stride: k.
     """
 
     def __init__(self, layout: Layout, maps: int, stride: int):

@@ -62,7 +62,7 @@ class ResNetConditioner(nn.Module):
         start_at_zero(self.net[-1])
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        return self.net(beside(x, c))
+        return self.net(with_context(x, c))
 
 
 class ZeroConv2d(nn.Module):
@@ -108,11 +108,11 @@ class GlowConditioner(nn.Module):
         self.last = ZeroConv2d(width, outputs)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        h = self.norms[0](self.first(beside(x, c)))[0].relu()
+        h = self.norms[0](self.first(with_context(x, c)))[0].relu()
         return self.last(self.norms[1](self.second(h))[0].relu())
 
 
-def beside(x: Tensor, c: Tensor | None) -> Tensor:
+def with_context(x: Tensor, c: Tensor | None) -> Tensor:
     """Images (B, C, H, W), and a context (B, K) as constant channels: (B, C + K, H, W)."""
     return x if c is None else torch.cat([x, c.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])], dim=1)
 
