@@ -154,9 +154,7 @@ class Residual(Bijection):
         tolerance = self.tolerance**2 if y.dtype == torch.float64 else self.tolerance
         x, moving = y, torch.ones(len(y), *[1] * (y.dim() - 1), dtype=torch.bool, device=y.device)
         for iteration in range(self.most):
-            after = torch.where(
-                moving, y - self.net(x), x
-            )  # an example that has arrived stays, whatever its neighbours do
+            after = torch.where(moving, y - self.net(x), x)  # who has arrived stays, whatever its neighbours do
             off = (after - x).abs().flatten(1).amax(1) / after.abs().flatten(1).amax(1).clamp(min=1)
             x, moving = after, ~(off < tolerance).view_as(moving) & moving
             if not bool(moving.any()):
