@@ -13,7 +13,7 @@ from genlab.models.base import Bound, Density
 from genlab.models.flow.residual_flow import residual_flow
 from genlab.nn.contraction import RestrainedMLP
 from genlab.nn.lipschitz import RestrainedConv2d, RestrainedLinear
-from genlab.nn.lipswish import LipSwish
+from genlab.nn.lipswish import ConcatenatedLipSwish, LipSwish
 from genlab.spec import Spec
 
 PLANE = Spec("vector", (2,))
@@ -110,12 +110,23 @@ def test_slope_of_lipswish_is_at_most_one():
         assert 0.99 < slope.abs().max() <= 1
 
 
+def test_both_sides_of_lipswish_stretch_by_one_at_most():
+    activation, x = ConcatenatedLipSwish().double(), torch.linspace(-50, 50, 100_001, dtype=torch.float64)
+    for beta in (-3.0, 0.5, 4.0):
+        activation.beta.data.fill_(beta)
+        _, slopes = torch.func.jvp(activation, (x[:, None],), (torch.ones(len(x), 1, dtype=x.dtype),))
+        assert slopes.shape == (len(x), 2)
+        assert 0.99 < slopes.norm(dim=1).max() <= 1 and slopes.norm(dim=1).min() > 0.5  # never flat
+
+
+@pytest.mark.parametrize("activation", ["lipswish", "clipswish"])
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("conv", [False, True])
-def test_every_block_of_a_model_contracts(conv, training):
+def test_every_block_of_a_model_contracts(conv, training, activation):
     spec = Spec("image", (1, 4, 4), levels=17)
     net = "conv" if conv else "mlp"
-    model = residual_flow(spec, Roulette(), net=net, maps=8, blocks=2, scales=1, last=1, layers=3, width=16)
+    sizes = {"maps": 8, "blocks": 2, "scales": 1, "last": 1, "layers": 3, "width": 16}
+    model = residual_flow(spec, Roulette(), net=net, activation=activation, **sizes)
     stretched(model, 4).train(training)
     blocks = [part for part in model.modules() if isinstance(part, Residual)]
     for _ in range(30 if training else 1):

@@ -1,4 +1,4 @@
-"""Nets that contract: restrained layers with activations of slope 1 at most between them.
+"""Nets that contract: restrained layers, and between them activations that stretch by one at most.
 
 Behrmann et al. 2019, arXiv 1811.00995, section 2; Chen et al. 2019, arXiv 1906.02735, section 3.3 and appendix.
 """
@@ -11,11 +11,18 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from genlab.nn.lipschitz import RestrainedConv2d, RestrainedLinear
-from genlab.nn.lipswish import LipSwish
+from genlab.nn.lipswish import ConcatenatedLipSwish, LipSwish
 from genlab.nn.mlp import ACTIVATIONS, make_activation
 
-CONTRACTING = {"lipswish": LipSwish} | {name: ACTIVATIONS[name] for name in ("elu", "softplus", "tanh")}
-"""Activations of slope 1 at most."""
+CONTRACTING = {"clipswish": ConcatenatedLipSwish, "lipswish": LipSwish} | {
+    name: ACTIVATIONS[name] for name in ("elu", "softplus", "tanh")
+}
+"""Activations of Lipschitz constant 1 at most."""
+
+
+def copies_of(name: str) -> int:
+    """How many features an activation makes of one."""
+    return 2 if name == "clipswish" else 1
 
 
 class RestrainedMLP(nn.Sequential):
@@ -31,7 +38,8 @@ class RestrainedMLP(nn.Sequential):
     def __init__(self, sizes: Sequence[int], activation: str = "lipswish", bound: float = 0.9, first: bool = False):
         layers: list[nn.Module] = [make_activation(activation, CONTRACTING)] if first else []
         for inputs, outputs in pairwise(sizes):
-            layers += [RestrainedLinear(inputs, outputs, bound), make_activation(activation, CONTRACTING)]
+            seen = inputs * copies_of(activation) if layers else inputs
+            layers += [RestrainedLinear(seen, outputs, bound), make_activation(activation, CONTRACTING)]
         super().__init__(*layers[:-1])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -57,5 +65,6 @@ class RestrainedConvNet(nn.Sequential):
         C, *size = shape
         layers: list[nn.Module] = [make_activation(activation, CONTRACTING)] if first else []
         for inputs, outputs, kernel in ((C, maps, 3), (maps, maps, 1), (maps, C, 3)):
-            layers += [RestrainedConv2d(inputs, outputs, kernel, size, bound), make_activation(activation, CONTRACTING)]
+            seen = inputs * copies_of(activation) if layers else inputs
+            layers += [RestrainedConv2d(seen, outputs, kernel, size, bound), make_activation(activation, CONTRACTING)]
         super().__init__(*layers[:-1])

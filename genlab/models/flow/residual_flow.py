@@ -32,7 +32,7 @@ def residual_flow(
     width: int = 128,
     depth: int = 2,
     bound: float = 0.98,
-    activation: Literal["lipswish", "elu", "softplus", "tanh"] = "lipswish",
+    activation: Literal["lipswish", "clipswish", "elu", "softplus", "tanh"] = "lipswish",
     dequantization: Literal["uniform", "variational"] = "uniform",
     alpha: float = 0.05,
     tolerance: float = 1e-5,
@@ -57,7 +57,7 @@ def residual_flow(
         width: hidden features of a perceptron.
         depth: its hidden layers.
         bound: Lipschitz constant of each layer of a block.
-        activation: ``lipswish``, ``elu``, ``softplus`` or ``tanh``.
+        activation: ``lipswish``, ``clipswish`` (both sides of it, side by side), ``elu``, ``softplus`` or ``tanh``.
         dequantization: of integers, ``uniform``, or ``variational``, learned with the flow.
         alpha: of the logit.
         tolerance: of the inverse.
