@@ -8,12 +8,14 @@ import torch
 from runs import DIGITS, make_run
 
 from genlab import config, sample
+from genlab.build import build
 from genlab.errors import ConfigError
 from genlab.models.autoregressive.order import ORDERS, Order
 from genlab.models.autoregressive.pixelcnn import pixelcnn
 from genlab.models.base import Completes, Density, Samples, Watched
 from genlab.noise import Noise
 from genlab.spec import Spec
+from genlab.tasks.complete import before
 
 CLASSES = ("one", "two", "three")
 
@@ -190,12 +192,28 @@ def test_a_completion_depends_on_its_seed_alone(tmp_path):
     assert (many == alone).all()
 
 
+def test_an_example_is_completed_as_one_of_its_own_class_unless_another_is_asked_for(tmp_path):
+    run = make_run(tmp_path / "run", PIXELCNN | {"conditional": True}, DIGITS)
+    own = build(DIGITS).split("test").y[:5]
+    assert completed(run, "n=5")["labels"].tolist() == own.tolist() != list(range(5))
+    assert completed(run, "n=5", "y=3")["labels"].tolist() == [3] * 5
+
+
 def test_a_hole_with_known_pixels_behind_it_is_told(tmp_path, capsys):
     run = make_run(tmp_path / "run", PIXELCNN, DIGITS)
     completed(run, "mask=centre", "n=2")
     assert "mask=centre: some of what is shown comes after what is hidden" in capsys.readouterr().err
     with pytest.raises(ConfigError, match=r"mask=center: .*did you mean 'centre'"):
         completed(run, "mask=center")
+
+
+def test_what_is_shown_comes_first_in_all_masks_or_it_does_not():
+    model, masks = make(order="column"), torch.ones(3, 1, 3, 4)
+    masks[0] = 0
+    masks[1, 0, :, 2:] = 0
+    assert before(model, masks)
+    masks[2, 0, 0, 0] = 0
+    assert not before(model, masks)
 
 
 def test_models_without_an_order_do_not_complete(tmp_path):

@@ -27,7 +27,8 @@ from genlab.bijections.shift import Shift
 from genlab.bijections.shift_and_scale import ShiftAndScale
 from genlab.bijections.squeeze import Squeeze
 from genlab.models.flow.conditioner import MLPConditioner, ResNetConditioner
-from genlab.models.flow.realnvp import alternating, diagonals_first, halves, multi_scale, parity
+from genlab.models.flow.masks import halves, parity
+from genlab.models.flow.realnvp import alternating, diagonals_first, multi_scale
 
 CONTEXT = 3
 

@@ -10,7 +10,8 @@ from genlab.errors import ConfigError
 from genlab.models.base import Bound, Density, Encodes, Samples
 from genlab.models.flow.dequantized import Dequantized
 from genlab.models.flow.flow import Flow
-from genlab.models.flow.realnvp import count_scales, parity, realnvp
+from genlab.models.flow.masks import parity
+from genlab.models.flow.realnvp import count_scales, realnvp
 from genlab.models.flow.standard_normal import StandardNormal
 from genlab.noise import Noise
 from genlab.spec import Spec
@@ -53,9 +54,7 @@ def examples(model, batch=4):
     return torch.randn(batch, *model.spec.shape) if model.spec.levels is None else integers(model.spec, batch)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_density_integrates_to_one(seed):
-    torch.manual_seed(seed)
+def test_density_integrates_to_one():
     model = perturbed(realnvp(PLANE, layers=4, width=16), 0.2)
     axis = torch.linspace(-12, 12, 400)
     cell = (axis[1] - axis[0]) ** 2
@@ -87,21 +86,6 @@ def test_flow_uniform_on_the_cube_costs_log_levels_a_dimension(levels, k):
     model = Dequantized(Flow(Flatten(spec.shape), Uniform(), spec))
     bits = -model.bound(integers(spec), k=k) / (spec.dimensions * math.log(2))
     torch.testing.assert_close(bits, torch.full((4,), math.log2(levels)))
-
-
-def test_bound_rises_with_k_to_the_log_of_the_integral_over_the_cell():
-    """Two dimensions, two levels: a flow's mass over each cell is known from a fine grid."""
-    spec = Spec("vector", (2,), levels=2)
-    model = perturbed(realnvp(spec, layers=4, width=8), 0.3)
-    x = torch.tensor([[0, 0], [1, 1], [0, 1], [1, 0]], dtype=torch.uint8)
-    u = torch.cartesian_prod(*[(torch.arange(300) + 0.5) / 300] * 2)
-    with torch.no_grad():
-        mass = torch.stack([model.flow.log_prob((one + u) / 2).exp().mean() / 4 for one in x])
-        many = x.repeat(1000, 1)
-        one, several, hundred = (model.bound(many, k=k).view(1000, 4).mean(0) for k in (1, 5, 100))
-    assert mass.sum() < 1  # what is missing lies in the margin that alpha leaves around the cube
-    assert (one < several).all() and (several < hundred).all()
-    torch.testing.assert_close(hundred, mass.log(), atol=0.02, rtol=0)
 
 
 def test_bound_draws_from_the_global_generator():

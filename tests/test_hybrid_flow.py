@@ -85,7 +85,7 @@ def test_it_learns_both(block):
     y = torch.arange(32) % 2
     x = (y.view(-1, 1, 1, 1) * 3 + torch.randint(2, (32, 1, 4, 4))).to(torch.uint8)
     optimizer, loss = torch.optim.Adam(model.parameters(), 1e-2), Hybrid(1 / 16)
-    for step in range(60):
+    for step in range(35):
         value, parts = loss(model, {"x": x, "y": y}, step)
         value.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 10)
@@ -94,7 +94,7 @@ def test_it_learns_both(block):
         if step == 0:
             first = parts["nll"].item()
     assert parts["accuracy"].item() == 1
-    assert parts["nll"].item() < first - 4 and parts["nll"].item() > math.log(2)  # nobody has less than the entropy
+    assert parts["nll"].item() < first - 4 and parts["nll"].item() > math.log(32)  # the entropy of so many examples
 
 
 @pytest.mark.parametrize(

@@ -25,14 +25,18 @@ from genlab.presets import groups
 from genlab.spec import Spec
 
 WIDTH = 16
+DEEP = {"layers": 4, "small_layers": 4, "blocks": 2}
 PRESETS = groups()["model"]
 
 
-def narrow(node: Any) -> Any:
-    """A model's node with no whole number above ``WIDTH``."""
+def narrow(node: Any, most: int = WIDTH) -> Any:
+    """A model's node with no whole number above ``WIDTH``, in lists of widths four times that (a MADE's units stand for
+    64 pixels of the digits), and few layers."""
     if isinstance(node, Mapping):
-        return {key: narrow(value) for key, value in node.items()}
-    return min(node, WIDTH) if isinstance(node, int) and not isinstance(node, bool) else node
+        return {key: narrow(value, DEEP.get(key, most)) for key, value in node.items()}
+    if isinstance(node, list):
+        return [narrow(value, 4 * WIDTH) for value in node]
+    return min(node, most) if isinstance(node, int) and not isinstance(node, bool) else node
 
 
 @cache
@@ -101,8 +105,8 @@ class WrongInverse(AffineCoupling):
     """Forgets the shift on the way back."""
 
     def inverse(self, y: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        log_scale = self._shift_and_log_scale(y, c)[1]
-        return y * (-log_scale).exp(), -log_scale.flatten(1).sum(1)
+        unmoved = torch.tensor([0.0, 1.0], dtype=y.dtype)[:, None]
+        return self.monotone.inverse(y, self._params(y, c) * unmoved)
 
 
 def broken_flow(spec: Spec, coupling: str) -> Flow:

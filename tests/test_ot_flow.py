@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from genlab.errors import ConfigError
+from genlab.laws.bijections import jacobians
 from genlab.losses.ot_flow import OTFlow as Loss
 from genlab.models.base import Bound, Density
 from genlab.models.flow.ot_flow import ot_flow
@@ -53,14 +54,12 @@ def test_gradient_and_laplacian_are_autograds(depth):
 
 
 def test_log_det_is_autograds_and_steps_have_settled():
-    model = ot_flow(PLANE, width=8, steps=16).double().eval()
+    model = ot_flow(PLANE, width=8, steps=4).double().eval()
     x = torch.randn(4, 2, dtype=torch.float64)
-    z, log_det = model.bijection(x)
-    for i in range(4):
-        matrix = torch.autograd.functional.jacobian(lambda v: model.bijection(v[None])[0][0], x[i])
-        assert abs(log_det[i].item() - torch.linalg.slogdet(matrix).logabsdet.item()) < 1e-6
+    matrices, log_det = jacobians(model.bijection, x)
+    assert (log_det - torch.linalg.slogdet(matrices).logabsdet).abs().max() < 1e-6
     with torch.no_grad():
-        assert (model.decode(z) - x).abs().max() < 1e-6
+        assert (model.decode(model.encode(x)) - x).abs().max() < 1e-6
 
 
 def test_costs_are_those_of_the_way():
@@ -70,7 +69,7 @@ def test_costs_are_those_of_the_way():
     with torch.no_grad():
         log_prob, transport, hjb = model.costs(x)
         torch.testing.assert_close(log_prob, model.log_prob(x))
-        net, cells, sums = model.solvers()[0].dynamics, 2000, torch.zeros(2, 3, dtype=torch.float64)
+        net, cells, sums = model.solvers()[0].dynamics, 1000, torch.zeros(2, 3, dtype=torch.float64)
         for k in range(cells):
             t = torch.tensor((k + 0.5) / cells, dtype=torch.float64)
             middle = x - net.derivatives(t, x)[0][:, :2] / cells / 2

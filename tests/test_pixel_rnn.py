@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from genlab.errors import ConfigError
-from genlab.models.autoregressive.autoregressive import Layout
+from genlab.models.autoregressive.base import Layout
 from genlab.models.autoregressive.diagonal_bilstm import DiagonalBiLSTM, diagonal_bilstm
 from genlab.models.autoregressive.multiscale_pixel_rnn import multiscale_pixel_rnn
-from genlab.models.autoregressive.pixel_rnn import PixelRNN, unit
+from genlab.models.autoregressive.pixel_rnn import PixelRNN, lstm_unit
 from genlab.models.autoregressive.row_lstm import RowLSTM, row_lstm
 from genlab.noise import Noise
 from genlab.spec import Spec
@@ -61,7 +61,7 @@ def test_a_unit_is_that_of_torch():
     theirs = nn.LSTMCell(4, 3)
     x, h, c = torch.randn(5, 4), torch.randn(5, 3), torch.randn(5, 3)
     i, f, g, o = (x @ theirs.weight_ih.t() + theirs.bias_ih + h @ theirs.weight_hh.t() + theirs.bias_hh).chunk(4, 1)
-    for mine, expected in zip(unit(torch.cat([o, f, i, g], 1), c), theirs(x, (h, c)), strict=True):
+    for mine, expected in zip(lstm_unit(torch.cat([o, f, i, g], 1), c), theirs(x, (h, c)), strict=True):
         assert torch.allclose(mine, expected, atol=1e-6)
 
 
@@ -94,7 +94,7 @@ def test_completions_of_a_small_image_follow_the_conditional_distribution():
         parameter.mul_(2)
     known = torch.zeros(2, 3, dtype=torch.bool)
     known[::2, ::2] = True
-    assert before(model, known.float()[None, None], torch.Size((1, 1, 2, 3)))
+    assert before(model, known.float()[None, None])
     hidden = torch.tensor(list(product((0, 1), repeat=4)), dtype=torch.uint8)
     images = torch.ones(16, 1, 2, 3, dtype=torch.uint8)
     images[:, 0, ~known] = hidden
@@ -109,7 +109,7 @@ def test_completions_of_a_small_image_follow_the_conditional_distribution():
 
 
 def test_what_makes_no_sense_is_refused():
-    with pytest.raises(ConfigError, match=r"this model is of images$"):
+    with pytest.raises(ConfigError, match="this model is of images, whose rows"):
         row_lstm(Spec("vector", (2,)))
     with pytest.raises(ConfigError, match=r"model\.kernel=4"):
         row_lstm(MNIST, kernel=4)

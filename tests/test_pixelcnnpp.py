@@ -10,6 +10,7 @@ from test_pixelcnn import Recording
 from torch import Tensor
 
 from genlab.errors import ConfigError
+from genlab.laws.bijections import jacobians
 from genlab.likelihoods.coupled_logistic_mixture import CoupledLogisticMixture
 from genlab.likelihoods.logistic_mixture import LogisticMixture
 from genlab.models.autoregressive.autoregressive import AutoRegressive
@@ -42,22 +43,23 @@ def test_a_pixel_sees_the_pixels_before_it_and_nothing_else(shape, scales, train
     channels, height, width = shape
     model = make(shape, scales=scales, filters=12, blocks=2).train(training)
 
-    def in_order(x: Tensor) -> Tensor:
-        torch.manual_seed(2)  # the same dropout every time
-        params = model.net(x.view(height, width, channels).permute(2, 0, 1)[None])[0]
-        return (params.flatten(1) * weights).sum(0)  # (H W,)
+    def in_order(x: Tensor) -> tuple[Tensor, Tensor]:  # (B, H W C) to sums of a pixel's parameters, for each channel
+        params = model.net(x.view(-1, height, width, channels).permute(0, 3, 1, 2))
+        sums = (params.flatten(2) * weights).sum(1)
+        return sums.repeat_interleave(channels, 1), x.new_zeros(len(x))
 
     size = height * width * channels
-    x = torch.rand(size, dtype=torch.float64) * 2 - 1
     weights = torch.randn(model.likelihood.parameters, 1, dtype=torch.float64)
-    influence = torch.autograd.functional.jacobian(in_order, x).abs().view(height * width, -1, channels).sum(2)
+    matrices, _ = jacobians(in_order, torch.rand(1, size, dtype=torch.float64) * 2 - 1)
+    influence = matrices[0, ::channels].abs().view(height * width, -1, channels).sum(2)
     assert influence.triu().eq(0).all()
     if not training:  # all that comes before, for so small an image is within reach
         assert influence.tril(-1).gt(0).sum() == (height * width) * (height * width - 1) // 2
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 3), (1, 2, 4), (1, 1, 5), (3, 1, 3), (2, 2, 2)])
-@pytest.mark.parametrize("scales", [1, 3])
+@pytest.mark.parametrize(
+    ("shape", "scales"), [((1, 3, 3), 3), ((1, 2, 4), 1), ((1, 1, 5), 3), ((3, 1, 3), 3), ((2, 2, 2), 1)]
+)
 def test_probabilities_of_all_binary_images_sum_to_one(shape, scales):
     model = make(shape, levels=2, scales=scales)
     images = torch.tensor(list(product((0, 1), repeat=math.prod(shape))), dtype=torch.uint8).view(-1, *shape)
@@ -91,9 +93,9 @@ def sample_by_full_passes(model: AutoRegressive, noise: Noise, y: Tensor | None,
         ((1, 4, 4), 4, {"order": "random", "likelihood": "categorical"}),
     ],
 )
-@pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_streams_equal_the_plain_loop(shape, levels, options, temperature):
-    """The same parameters at every pixel, hence the same samples from the same noise."""
+def test_streams_equal_the_plain_loop(shape, levels, options):
+    """The same parameters at every pixel, hence the same samples from the same noise, at any temperature."""
+    temperature = 0.7
     model = make(shape, levels, **options)
     y = torch.tensor([3, 7]) if model.conditional else None
     plain = sample_by_full_passes(model, Noise([3, 5]), y, temperature)

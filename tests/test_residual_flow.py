@@ -7,10 +7,13 @@ from torch import nn
 from genlab.bijections import residual
 from genlab.bijections.residual import Residual, Roulette, Truncated
 from genlab.errors import ConfigError, GenlabError
+from genlab.laws.bijections import jacobians
 from genlab.metrics.likelihood import Likelihood
 from genlab.models.base import Bound, Density
 from genlab.models.flow.residual_flow import residual_flow
-from genlab.nn.lipschitz import LipSwish, RestrainedConv2d, RestrainedLinear, RestrainedMLP
+from genlab.nn.contraction import RestrainedMLP
+from genlab.nn.lipschitz import RestrainedConv2d, RestrainedLinear
+from genlab.nn.lipswish import ConcatenatedLipSwish, LipSwish
 from genlab.spec import Spec
 
 PLANE = Spec("vector", (2,))
@@ -107,12 +110,23 @@ def test_slope_of_lipswish_is_at_most_one():
         assert 0.99 < slope.abs().max() <= 1
 
 
+def test_both_sides_of_lipswish_stretch_by_one_at_most():
+    activation, x = ConcatenatedLipSwish().double(), torch.linspace(-50, 50, 100_001, dtype=torch.float64)
+    for beta in (-3.0, 0.5, 4.0):
+        activation.beta.data.fill_(beta)
+        _, slopes = torch.func.jvp(activation, (x[:, None],), (torch.ones(len(x), 1, dtype=x.dtype),))
+        assert slopes.shape == (len(x), 2)
+        assert 0.99 < slopes.norm(dim=1).max() <= 1 and slopes.norm(dim=1).min() > 0.5  # never flat
+
+
+@pytest.mark.parametrize("activation", ["lipswish", "clipswish"])
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("conv", [False, True])
-def test_every_block_of_a_model_contracts(conv, training):
+def test_every_block_of_a_model_contracts(conv, training, activation):
     spec = Spec("image", (1, 4, 4), levels=17)
     net = "conv" if conv else "mlp"
-    model = residual_flow(spec, Roulette(), net=net, maps=8, blocks=2, scales=1, last=1, layers=3, width=16)
+    sizes = {"maps": 8, "blocks": 2, "scales": 1, "last": 1, "layers": 3, "width": 16}
+    model = residual_flow(spec, Roulette(), net=net, activation=activation, **sizes)
     stretched(model, 4).train(training)
     blocks = [part for part in model.modules() if isinstance(part, Residual)]
     for _ in range(30 if training else 1):
@@ -120,8 +134,7 @@ def test_every_block_of_a_model_contracts(conv, training):
         for part in blocks:
             z = part(z)[0]
     for part in blocks:
-        (x,) = (torch.randn(1, 1, 4, 4, dtype=torch.float64) for _ in range(1))
-        matrix = torch.autograd.functional.jacobian(part.net, x).view(16, 16)
+        matrix = torch.autograd.functional.jacobian(part.net, torch.randn(1, 1, 4, 4, dtype=torch.float64)).view(16, 16)
         assert 0.01 < torch.linalg.matrix_norm(matrix, 2) < 1
         product = 1.0
         for layer in part.modules():
@@ -187,10 +200,8 @@ def test_neumann_gradient_has_the_mean_of_the_exact_gradient():
 def test_exact_log_det_is_autograds_and_estimates_say_that_they_are():
     part = block(dimensions=5).eval()
     x = torch.randn(3, 5, dtype=torch.float64)
-    log_det = part(x)[1]
-    for i in range(3):
-        matrix = torch.autograd.functional.jacobian(lambda v: part(v[None])[0][0], x[i])
-        torch.testing.assert_close(log_det[i], torch.linalg.slogdet(matrix).logabsdet)
+    matrices, log_det = jacobians(part, x)
+    torch.testing.assert_close(log_det, torch.linalg.slogdet(matrices).logabsdet)
     assert part.is_exact(64) and not part.is_exact(65)
 
 
@@ -248,7 +259,7 @@ def test_the_size_of_the_papers_model():
 
 @pytest.mark.parametrize(
     ("options", "key"),
-    [({"net": "resnet"}, "model.net"), ({"activation": "relus"}, "model.activation"), ({"bound": 1.0}, "bound")],
+    [({"net": "resnet"}, "model.net"), ({"activation": "relus"}, "activation"), ({"bound": 1.0}, "bound")],
 )
 def test_wrong_options_are_named(options, key):
     with pytest.raises(ConfigError) as error:

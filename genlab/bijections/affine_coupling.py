@@ -3,17 +3,16 @@
 from torch import Tensor, nn
 
 from genlab.bijections.base import Bijection
+from genlab.bijections.shift_and_scale import ShiftAndScale
 
 
 class AffineCoupling(Bijection):
     """y = b x + (1 - b) (x exp(s(b x)) + t(b x)),   log|det dy/dx| = sum of (1 - b) s.
 
-    b is a mask, 1 for the dimensions that stay and decide, 0 for those that change; s and t are masked before anything
-    is done with them, so what the net says about dimensions that stay reaches neither y nor the log-determinant.
-    Forward and inverse cost one pass of the net each. (Dinh et al. 2017, arXiv 1605.08803, eq. 9)
-
-    s is bounded by ``limit * tanh(s / limit)``; the released code learns a scale for the tanh. An unbounded scale
-    overflows off the data.
+    b is a mask, 1 for the dimensions that stay and decide, 0 for those that change. What the net says is masked before
+    ``ShiftAndScale`` reads it, so that of dimensions that stay reaches neither y nor the log-determinant. Forward and
+    inverse cost one pass of the net each. (Dinh et al. 2017, arXiv 1605.08803, eq. 9; the released code learns a scale
+    for the tanh that bounds s.)
 
     Args:
         net: (b x, c) to t and s one after the other along the first dimension of an example: (B, C, ...) to
@@ -26,19 +25,16 @@ class AffineCoupling(Bijection):
 
     def __init__(self, net: nn.Module, mask: Tensor, limit: float = 2.0):
         super().__init__()
-        self.net, self.limit = net, limit
+        self.net, self.monotone = net, ShiftAndScale(limit)
         self.register_buffer("mask", mask)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        shift, log_scale = self._shift_and_log_scale(x, c)
-        return x * log_scale.exp() + shift, log_scale.flatten(1).sum(1)
+        return self.monotone.forward(x, self._params(x, c))
 
     def inverse(self, y: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        shift, log_scale = self._shift_and_log_scale(y, c)
-        return (y - shift) * (-log_scale).exp(), -log_scale.flatten(1).sum(1)
+        return self.monotone.inverse(y, self._params(y, c))
 
-    def _shift_and_log_scale(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _params(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """Shifts, then log-scales before their bound, (B, 2, C, ...)."""
         mask = self.mask.to(x.dtype)
-        shift, log_scale = self.net(x * mask, c).to(x.dtype).chunk(2, dim=1)
-        changed = 1 - mask
-        return shift * changed, self.limit * (log_scale / self.limit).tanh() * changed
+        return self.net(x * mask, c).to(x.dtype).unflatten(1, (2, x.shape[1])) * (1 - mask)

@@ -2,6 +2,9 @@
 
 from torch import Tensor, nn
 
+EXACT = 64
+"""Dimensions up to which evaluation computes the log-determinant itself, where larger ones need an estimate."""
+
 
 class Bijection(nn.Module):
     """An invertible map of one example, x <-> y, perhaps given a context c.

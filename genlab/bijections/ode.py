@@ -8,13 +8,10 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from genlab.bijections.base import Bijection
+from genlab.bijections.base import EXACT, Bijection
+from genlab.bijections.runge_kutta import State, rk4
 from genlab.errors import ConfigError, NumericalError, nearest
 
-EXACT = 64
-"""Dimensions up to which evaluation computes the divergence itself."""
-
-State = tuple[Tensor, ...]
 SOLVERS = ("dopri5", "rk4")
 
 
@@ -170,21 +167,3 @@ class ODE(Bijection):
             state = rk4(rate, state, k / (points - 1), (k - 1) / (points - 1), 8)
             seen.append(state[0])
         return torch.stack(seen)
-
-
-def rk4(rate: Callable[[Tensor, State], State], state: State, start: float, end: float, steps: int) -> State:
-    """The classical Runge-Kutta method, in so many steps of one size."""
-    h = (end - start) / steps
-    for k in range(steps):
-        s = state[0].new_tensor(start + k * h)
-        k1 = rate(s, state)
-        k2 = rate(s + h / 2, moved(state, k1, h / 2))
-        k3 = rate(s + h / 2, moved(state, k2, h / 2))
-        k4 = rate(s + h, moved(state, k3, h))
-        state = tuple(x + h / 6 * (a + 2 * (b + c) + d) for x, a, b, c, d in zip(state, k1, k2, k3, k4, strict=True))
-    return state
-
-
-def moved(state: State, along: State, by: float) -> State:
-    """state + by * along."""
-    return tuple(x + by * v for x, v in zip(state, along, strict=True))

@@ -70,15 +70,14 @@ class RationalQuadratic:
         """The bin of each number, among the knots on the axis of x (0) or of y (1)."""
         K, A = self.bins, self.bound
         sizes = params[:, : 2 * K].unflatten(1, (2, K)).softmax(2) * (1 - K * LEAST) + LEAST
-        knots = pad(
-            sizes.movedim(2, -1).cumsum(-1)[..., :-1] * (2 * A) - A, (1, 0), value=-A
-        )  # left ends, (B, 2, *S, K)
-        knots, sizes = knots.movedim(-1, 2), sizes * (2 * A)
+        inner = sizes.movedim(2, -1).cumsum(-1)[..., :-1] * (2 * A) - A
+        knots = pad(inner, (1, 0), value=-A).movedim(-1, 2)  # left ends, (B, 2, K, *S)
+        sizes = sizes * (2 * A)
         # softplus(0 + this) = 1 - LEAST: zeros are slopes of one. Written as a logarithm of a sigmoid it rounds alike
         # wherever in a batch a number stands, which torch's softplus does not.
-        inner = LEAST - logsigmoid(-(params[:, 2 * K :] + math.log(math.expm1(1 - LEAST))))
-        one = torch.ones_like(inner[:, :1])
-        slopes = torch.stack([torch.cat([one, inner], 1), torch.cat([inner, one], 1)], 1)
+        slope = LEAST - logsigmoid(-(params[:, 2 * K :] + math.log(math.expm1(1 - LEAST))))
+        one = torch.ones_like(slope[:, :1])
+        slopes = torch.stack([torch.cat([one, slope], 1), torch.cat([slope, one], 1)], 1)
         index = (at.unsqueeze(1) >= knots[:, by, 1:]).sum(1)
         table = torch.cat([knots, sizes, slopes], 1)  # (B, 6, K, *S)
         found = table.gather(2, index[:, None, None].expand(-1, 6, -1, *index.shape[1:])).squeeze(2)

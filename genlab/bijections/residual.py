@@ -7,11 +7,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from genlab.bijections.base import Bijection, no_change
+from genlab.bijections.base import EXACT, Bijection, no_change
 from genlab.errors import ConfigError, NumericalError, nearest
-
-EXACT = 64
-"""Dimensions up to which evaluation computes the determinant itself."""
 
 
 class Series(Protocol):
@@ -157,9 +154,7 @@ class Residual(Bijection):
         tolerance = self.tolerance**2 if y.dtype == torch.float64 else self.tolerance
         x, moving = y, torch.ones(len(y), *[1] * (y.dim() - 1), dtype=torch.bool, device=y.device)
         for iteration in range(self.most):
-            after = torch.where(
-                moving, y - self.net(x), x
-            )  # an example that has arrived stays, whatever its neighbours do
+            after = torch.where(moving, y - self.net(x), x)  # who has arrived stays, whatever its neighbours do
             off = (after - x).abs().flatten(1).amax(1) / after.abs().flatten(1).amax(1).clamp(min=1)
             x, moving = after, ~(off < tolerance).view_as(moving) & moving
             if not bool(moving.any()):

@@ -22,3 +22,12 @@ class Squeeze(Bijection):
         B, C, H, W = y.shape
         x = y.reshape(B, 2, 2, C // 4, H, W).permute(0, 3, 4, 1, 5, 2)
         return x.reshape(B, C // 4, 2 * H, 2 * W), no_change(y)
+
+
+def halvings(shape: tuple[int, ...], least: int = 1) -> int:
+    """How often an image of this shape, (C, H, W), can be squeezed with ``least`` pixels left along each edge."""
+    H, W = shape[1:]
+    count = 0
+    while H % 2 == W % 2 == 0 and min(H, W) >= 2 * least:
+        H, W, count = H // 2, W // 2, count + 1
+    return count

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from genlab.laws.trial import Trial
 from genlab.models.base import Density, Encodes
 
 JACOBIAN = 256  # dimensions up to which a Jacobian is computed
+EXAMPLES = 2  # of which it is, one after the other: each takes as many copies as it has dimensions
 
 
 def inverse(trial: Trial) -> str:
@@ -51,21 +53,30 @@ def jacobian(trial: Trial) -> str:
         if not 0 < C <= 4:
             raise UnfitError(f"{trial.spec.dimensions} dimensions are too many for a Jacobian")
         trial = reduced(trial, (C, min(H, 8), min(W, 8)), trial.spec.levels)
-    worst, count = 0.0, 3
+    worst = 0.0
     for bijection, xs, cs in bijections(trial):
         if estimates(bijection, xs):
             raise UnfitError("its log-determinants are estimates")
-        for i in range(count):
-            x, c = xs[i : i + 1], None if cs is None else cs[i : i + 1]
+        for i in range(EXAMPLES):
+            x, c = xs[i : i + 1], None if cs is None else cs[i : i + 1].expand(xs[0].numel(), *cs.shape[1:])
             with double_precision():
-                copies = x.repeat(x.numel(), *[1] * (x.dim() - 1)).requires_grad_()  # row i of the Jacobian from copy i
-                rows = bijection(copies, None if c is None else c.expand(len(copies), *c.shape[1:]))[0].flatten(1)
-                (matrix,) = torch.autograd.grad(rows.diagonal().sum(), copies)
-                exact = torch.linalg.slogdet(matrix.flatten(1)).logabsdet
-                worst = max(worst, (bijection(x, c)[1] - exact).abs().max().item())
+                matrices, log_det = jacobians(partial(bijection, c=c), x)
+            exact = torch.linalg.slogdet(matrices).logabsdet
+            worst = max(worst, (log_det - exact).abs().max().item())
     if not worst <= 1e-6 * trial.spec.dimensions:
         raise BrokenError(f"log_det is off by {worst:.3g} nats")
     return f"to {worst:.1g} nats, {trial.spec.dimensions} dimensions"
+
+
+def jacobians(function: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor) -> tuple[Tensor, Tensor]:
+    """Of examples x, (B, *S), under a map that returns as many numbers an example, and a figure of each, (B,): the
+    Jacobians, (B, D, D), and the figures. Row i of a Jacobian is had from copy i of the example, all by one call."""
+    D = x[0].numel()
+    copies = x.detach().repeat_interleave(D, 0).requires_grad_()
+    y, figures = function(copies)
+    rows = y.flatten(1).unflatten(0, (-1, D))
+    (matrices,) = torch.autograd.grad(rows.diagonal(dim1=1, dim2=2).sum(), copies)
+    return matrices.flatten(1).unflatten(0, (-1, D)), figures[::D].detach()
 
 
 def holds_bijection(model: nn.Module) -> bool:

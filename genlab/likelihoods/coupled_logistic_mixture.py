@@ -5,7 +5,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from genlab.likelihoods.logistic_mixture import LogisticMixture, at_least_one, chosen, log_logistic, quantile
+from genlab.likelihoods.logistic_mixture import LogisticMixture
+from genlab.likelihoods.mixture import chosen
 from genlab.spec import from_signed
 
 
@@ -38,8 +39,7 @@ class CoupledLogisticMixture:
     joint: ClassVar[bool] = True
 
     def __init__(self, levels: int | None, channels: int, components: int = 10, floor: float = -7.0):
-        self.levels, self.channels, self.floor = levels, channels, floor
-        self.components = at_least_one(components)
+        self.levels, self.channels, self.components, self.floor = levels, channels, components, floor
         self.parameters = components * (1 + 2 * channels + channels * (channels - 1) // 2)
         self.draws = 1 + channels
         self.conditional = LogisticMixture(levels, components, floor)
@@ -67,7 +67,7 @@ class CoupledLogisticMixture:
             log_scale = log_scales[:, channel]
             of_channels.append(torch.cat([logits, location, log_scale], 1))
             if channel + 1 < self.channels:
-                logits = logits + log_logistic(location, log_scale, x[:, channel].unsqueeze(1), self.levels)
+                logits = logits + self.conditional.log_component(location, log_scale, x[:, channel].unsqueeze(1))
                 logits = logits.log_softmax(1)  # so that they stay near 0, whatever the bins' masses
         return torch.stack(of_channels, 2)
 
@@ -86,7 +86,8 @@ class CoupledLogisticMixture:
         scaled = means.new_empty(len(means), 0, *means.shape[3:])
         for channel in range(self.channels):
             location = shifted(means[:, channel], coefficients, scaled, channel).squeeze(1)
-            value = quantile(location, log_scales[:, channel].squeeze(1), u[:, 1 + channel], temperature)
+            log_scale = log_scales[:, channel].squeeze(1)
+            value = self.conditional.quantile(location, log_scale, u[:, 1 + channel], temperature)
             drawn.append(from_signed(value, self.levels))
             scaled = torch.cat([scaled, self.scaled(drawn[-1], means).unsqueeze(1)], 1)
         return torch.stack(drawn, 1)

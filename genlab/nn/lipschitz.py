@@ -1,21 +1,20 @@
-"""Layers that stretch by less than one: spectral normalisation of operators, and activations that follow it.
+"""Layers that stretch by less than one: spectral normalisation of operators.
 
 Gouk et al. 2021, arXiv 1804.04368, section 3 (the norm of a convolution as an operator); Behrmann et al. 2019, arXiv
-1811.00995, section 2; Chen et al. 2019, arXiv 1906.02735, section 3.3 and appendix.
+1811.00995, section 2.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlab.errors import ConfigError, nearest
+from genlab.errors import ConfigError
 
 AT_MOST = 500
 """Iterations after which one that creeps is good enough: singular values that close to each other hardly differ."""
@@ -174,78 +173,3 @@ class RestrainedConv2d(Restrained):
 
     def adjoint(self, weight: Tensor, y: Tensor) -> Tensor:
         return F.conv_transpose2d(y, weight, padding=self.padding)
-
-
-class LipSwish(nn.Module):
-    """x sigmoid(softplus(beta) x) / 1.1, of Lipschitz constant 1: the slope of swish is 1.0998 at most.
-
-    Its slope is continuous, and bends where it is steep; that of ELU bends only where it is flat, which starves the
-    gradient of a log-determinant. (Chen et al. 2019, arXiv 1906.02735, section 3.3)
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.beta = nn.Parameter(torch.full((), 0.5))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * torch.sigmoid(F.softplus(self.beta) * x) / 1.1
-
-
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "elu": nn.ELU,
-    "lipswish": LipSwish,
-    "softplus": nn.Softplus,
-    "tanh": nn.Tanh,
-}
-"""All of slope 1 at most."""
-
-
-def make_activation(name: str) -> nn.Module:
-    """A fresh activation of slope 1 at most."""
-    if name not in ACTIVATIONS:
-        reason = f"no such activation of slope 1; there are {', '.join(ACTIVATIONS)}"
-        raise ConfigError("model.activation", name, reason, nearest(name, ACTIVATIONS))
-    return ACTIVATIONS[name]()
-
-
-class RestrainedMLP(nn.Sequential):
-    """(B, ...) flattened through restrained linear layers and back to its shape; Lipschitz constant c^layers at most.
-
-    Args:
-        sizes: number of features in, of each hidden layer, and out, as many as in.
-        activation: one of ``ACTIVATIONS``.
-        bound: c of each layer.
-        first: whether an activation comes first, as in all blocks of a flow but the first.
-    """
-
-    def __init__(self, sizes: Sequence[int], activation: str = "lipswish", bound: float = 0.9, first: bool = False):
-        layers: list[nn.Module] = [make_activation(activation)] if first else []
-        for inputs, outputs in pairwise(sizes):
-            layers += [RestrainedLinear(inputs, outputs, bound), make_activation(activation)]
-        super().__init__(*layers[:-1])
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.flatten(1)).view_as(x)
-
-
-class RestrainedConvNet(nn.Sequential):
-    """3 x 3, 1 x 1 and 3 x 3 restrained convolutions with activations between: (B, C, H, W) to the same.
-
-    Lipschitz constant c^3 at most. (Chen et al. 2019, arXiv 1906.02735, appendix)
-
-    Args:
-        shape: (C, H, W) of one image.
-        maps: feature maps between.
-        activation: one of ``ACTIVATIONS``.
-        bound: c of each layer.
-        first: whether an activation comes first.
-    """
-
-    def __init__(
-        self, shape: Sequence[int], maps: int, activation: str = "lipswish", bound: float = 0.98, first: bool = False
-    ):
-        C, *size = shape
-        layers: list[nn.Module] = [make_activation(activation)] if first else []
-        for inputs, outputs, kernel in ((C, maps, 3), (maps, maps, 1), (maps, C, 3)):
-            layers += [RestrainedConv2d(inputs, outputs, kernel, size, bound), make_activation(activation)]
-        super().__init__(*layers[:-1])

@@ -20,6 +20,13 @@ class RowConv2d(nn.Module):
 
     The centre is masked as in ``MaskedConv2d``. Outputs come twice, O maps for each side of a gate, and each O are
     shared out among the groups for themselves, so that a map and its gate are of one group.
+
+    Args:
+        inputs: feature maps I.
+        outputs: feature maps O of each side of the gate.
+        kernel: odd edge length k.
+        kind: A or B, as of ``MaskedConv2d``.
+        groups: image channels among which inputs and outputs are shared out.
     """
 
     mask: Tensor

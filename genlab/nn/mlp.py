@@ -1,6 +1,6 @@
 """A plain multi-layer perceptron, and the activations a config may name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 from torch import nn
@@ -18,12 +18,16 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def make_activation(name: str) -> nn.Module:
-    """A fresh activation of this name."""
-    if name not in ACTIVATIONS:
-        reason = f"no such activation; there are {', '.join(ACTIVATIONS)}"
-        raise ConfigError("activation", name, reason, nearest(name, ACTIVATIONS))
-    return ACTIVATIONS[name]()
+def make_activation(name: str, among: Mapping[str, Callable[[], nn.Module]] = ACTIVATIONS) -> nn.Module:
+    """A fresh activation of this name.
+
+    Raises:
+        ConfigError: there is none among those that will do.
+    """
+    if name not in among:
+        reason = f"no such activation; there are {', '.join(among)}"
+        raise ConfigError("activation", name, reason, nearest(name, among))
+    return among[name]()
 
 
 class MLP(nn.Sequential):

@@ -43,13 +43,8 @@ class ShiftedConv2d(nn.Module):
         gain: float = 1.0,
     ):
         super().__init__()
-        self.inputs, self.outputs, self.kernel, self.stride, self.transposed = (
-            inputs,
-            outputs,
-            kernel,
-            stride,
-            transposed,
-        )
+        self.inputs, self.outputs, self.kernel = inputs, outputs, kernel
+        self.stride, self.transposed = stride, transposed
         self.top, self.left, self.right, self.gain = kernel[0] - 1, kernel[1] - 1 - right, right, gain
         shape = (inputs, outputs) if transposed else (outputs, inputs)
         self.direction = nn.Parameter(0.05 * torch.randn(*shape, *kernel))

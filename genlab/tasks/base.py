@@ -130,9 +130,10 @@ def labels_of(spec: Spec, y: Any, count: int) -> Tensor:
     return in_turn(spec, count, vectors)
 
 
-def chosen_labels(loaded: Loaded, options: Mapping[str, Any], count: int) -> Tensor | None:
-    """Labels for the samples of a conditional model: ``labels_of`` the option ``y``; without it all classes in turn, or
-    the attributes of test examples in turn. None for a model without conditions.
+def chosen_labels(loaded: Loaded, options: Mapping[str, Any], count: int, own: Tensor | None = None) -> Tensor | None:
+    """Labels for the samples of a conditional model: ``labels_of`` the option ``y``; without it their ``own``, where
+    they are made of examples, else all classes in turn, or the attributes of test examples in turn. None for a model
+    without conditions.
 
     Raises:
         ConfigError: a class is asked for, and the model knows none.
@@ -140,6 +141,8 @@ def chosen_labels(loaded: Loaded, options: Mapping[str, Any], count: int) -> Ten
     if getattr(loaded.model, "conditional", False):
         if options.get("y") is not None:
             return labels_of(loaded.spec, options["y"], count)
+        if own is not None:
+            return own
         return in_turn(loaded.spec, count, None if loaded.spec.classes else examples_of(loaded).y)
     if options.get("y") is not None:
         raise ConfigError(

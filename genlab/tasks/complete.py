@@ -42,15 +42,13 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
     rows = torch.as_tensor([seed % len(test) for seed in seeds])
     x = test.x[rows]
     shown = hidden_last(model, x.shape) if options["mask"] in (None, "half") else mask(options["mask"], x.shape, seeds)
-    if not before(model, shown[:1], x.shape):
+    if not before(model, shown):
         print(
-            f"mask={options['mask']}: some of what is shown comes after what is hidden in this model's order, "
-            f"{model.path.name}; hidden values do not take it into account",
+            f"mask={options['mask']}: some of what is shown comes after what is hidden in this model's order; "
+            "hidden values do not take it into account",
             file=sys.stderr,
         )
-    labels = chosen_labels(loaded, options, len(x))
-    if labels is not None and options.get("y") is None and test.y is not None:  # of its own class
-        labels = test.y[rows]
+    labels = chosen_labels(loaded, options, len(x), None if test.y is None else test.y[rows])
     made = complete(model, x, shown, labels, seeds, options["temperature"], device)
     grey = torch.where(shown.expand(x.shape) > 0, x, torch.full_like(x, int(x.max()) // 2))
     arrays = {"samples": made.numpy(), "originals": x.numpy(), "masks": shown.numpy()}
@@ -82,13 +80,17 @@ def complete(
 def hidden_last(model: Completes, shape: torch.Size) -> Tensor:
     """1 for the pixels of which the model generates the first values, a half of them, (N, 1, H, W)."""
     N, _, H, W = shape
-    pixels = torch.unique_consecutive(model.order.cpu() % (H * W))
     shown = torch.zeros(H * W)
-    shown[pixels[: H * W // 2]] = 1
+    shown[pixels(model, H * W)[: H * W // 2]] = 1
     return shown.view(1, 1, H, W).expand(N, 1, H, W).clone()
 
 
-def before(model: Completes, shown: Tensor, shape: torch.Size) -> bool:
-    """Whether all that is shown comes before all that is hidden."""
-    pixels = torch.unique_consecutive(model.order.cpu() % (shape[2] * shape[3]))
-    return bool((shown.flatten()[pixels].diff() <= 0).all())
+def before(model: Completes, shown: Tensor) -> bool:
+    """Whether all that is shown comes before all that is hidden, in every mask of (N, 1, H, W)."""
+    masks = shown.flatten(1)
+    return bool((masks[:, pixels(model, masks.shape[1])].diff() <= 0).all())
+
+
+def pixels(model: Completes, count: int) -> Tensor:
+    """So many pixels in the order in which the model generates them, (H W,)."""
+    return torch.unique_consecutive(model.order.cpu() % count)

@@ -45,11 +45,10 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
     if loaded.spec.kind != "image":
         raise ConfigError("task", "inpaint", f"it draws images, and these data are {loaded.spec.kind}")
     test = examples_of(loaded)
-    x = test.x[torch.as_tensor([seed % len(test) for seed in seeds])]
+    rows = torch.as_tensor([seed % len(test) for seed in seeds])
+    x = test.x[rows]
     known = mask(options["mask"] or "centre", x.shape, seeds).to(device)
-    labels = chosen_labels(loaded, options, len(x))
-    if labels is not None and options.get("y") is None and test.y is not None:  # of its own class
-        labels = test.y[torch.as_tensor([seed % len(test) for seed in seeds])]
+    labels = chosen_labels(loaded, options, len(x), None if test.y is None else test.y[rows])
     real = to_signed(x.to(device), loaded.spec.levels)
     noise = Noise([seed * STARTS + k for seed in seeds for k in range(STARTS)], device)
     made = fill(model, loaded.spec, real, known, labels, noise)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,51 +11,11 @@ from torch import Tensor, nn
 from genlab.errors import ConfigError
 from genlab.likelihoods import make_likelihood
 from genlab.likelihoods.base import Likelihood
+from genlab.models.autoregressive.base import Layout
 from genlab.models.autoregressive.order import Order
 from genlab.models.conditions import as_conditions, conditions
 from genlab.noise import Noise
 from genlab.spec import Spec, to_signed
-
-
-class Layout(NamedTuple):
-    """What a causal net is built for: the first argument of its constructor.
-
-    Args:
-        shape: of what it sees, (C, H, W); points are images of one row.
-        groups: G, how many parts of a pixel are generated one after the other: its C channels, or 1 where the output
-            distribution is that of a whole pixel.
-        parameters: Q of the output distribution of a part.
-        conditions: K numbers that it is given beside an image, 0 for none.
-    """
-
-    shape: tuple[int, int, int]
-    groups: int
-    parameters: int
-    conditions: int = 0
-
-
-Draw = Callable[[Tensor, Tensor, Tensor, int], Tensor]
-"""``draw(params, rows, columns, group)``: values of a part of n pixels of B images as the net reads them.
-
-params (n, B, Q), rows and columns (n,); returned (n, B, C / G)."""
-
-
-class Causal(Protocol):
-    """A net whose parameters of a part of a pixel depend on the pixels before it, row by row, and on the parts before
-    it within the pixel, and on nothing else, in training as in evaluation.
-
-    A net that goes through the pixels in another order than row by row has a buffer ``sequence``, (H W,): that order.
-    """
-
-    def __call__(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """Scaled images (B, C, H, W), and conditions (B, K), to parameters (B, G Q, H, W), part by part."""
-        ...
-
-    def generate(self, draw: Draw, count: int, c: Tensor | None = None) -> None:
-        """Ask ``draw`` once for every part of every pixel of ``count`` images, each when the parts it depends on are
-        known, with the parameters that a call on the whole image would give; from cached activations, so that all of
-        it costs about one such call."""
-        ...
 
 
 class AutoRegressive(nn.Module):
@@ -71,7 +31,7 @@ class AutoRegressive(nn.Module):
     """
 
     exact = True
-    requires: ClassVar[dict[str, tuple[str, ...]]] = {"data.kind": ("image", "vector")}
+    requires: ClassVar = {"data.kind": ("image", "vector")}
 
     def __init__(
         self,
@@ -82,10 +42,8 @@ class AutoRegressive(nn.Module):
         conditional: bool = False,
     ):
         super().__init__()
-        kinds = {"image": "images", "vector": "points"}
-        if spec.kind not in self.requires["data.kind"]:
-            admitted = " and ".join(kinds[kind] for kind in self.requires["data.kind"])
-            raise ConfigError("data", spec.kind, f"this model is of {admitted}")
+        if spec.kind not in ("image", "vector"):
+            raise ConfigError("data", spec.kind, "this model is of images and points")
         if likelihood is None and spec.levels is not None:
             likelihood = "bernoulli" if spec.levels == 2 else "categorical"
         self.spec, self.conditional = spec, conditional
@@ -144,6 +102,8 @@ class AutoRegressive(nn.Module):
         given: Tensor | None = None,
         known: Tensor | None = None,
     ) -> Tensor:
+        """Every value is drawn once, when the net asks for it. Uniform numbers belong to places and not to turns, so
+        that a sample is the same whatever goes together."""
         _, H, W = self.path.shape
         u = noise.uniform(self.likelihood.draws, self.layout.groups, H, W).permute(3, 4, 2, 0, 1)  # (H, W, G, B, draws)
         kept: Tensor | None = None

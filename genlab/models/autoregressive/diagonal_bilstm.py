@@ -15,9 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab.likelihoods.base import Likelihood
-from genlab.models.autoregressive.autoregressive import Layout
-from genlab.models.autoregressive.pixel_rnn import OfRows, PixelRNN, at, remember, seen, unit
-from genlab.nn.made import MaskedLinear
+from genlab.models.autoregressive.autoregressive import AutoRegressive
+from genlab.models.autoregressive.base import Layout
+from genlab.models.autoregressive.checks import check_images
+from genlab.models.autoregressive.pixel_rnn import PixelRNN, channel_mask, context_at, lstm_unit, open_forget_gates
+from genlab.nn.masked_linear import MaskedLinear
 from genlab.spec import Spec
 
 
@@ -58,8 +60,8 @@ class DiagonalBiLSTM(nn.Module):
     def __init__(self, inputs: int, channels: int, groups: int, conditions: int = 0):
         super().__init__()
         self.inputs, self.channels = inputs, channels
-        self.read = MaskedLinear(seen(inputs, channels, groups).repeat(8, 1))
-        remember(self.read.bias, channels)
+        self.read = MaskedLinear(channel_mask(inputs, channels, groups).repeat(8, 1))
+        open_forget_gates(self.read.bias, channels)
         self.told = nn.Linear(conditions, 8 * channels, bias=False) if conditions else None
         bound = 1 / math.sqrt(2 * channels)
         self.recur = nn.Parameter(torch.empty(2, 2 * channels, 4 * channels).uniform_(-bound, bound))
@@ -89,7 +91,7 @@ class DiagonalBiLSTM(nn.Module):
             above = first - before
             near = torch.cat([h[:, above + 1 : above + 1 + n], h[:, above : above + n]], -1)
             summed = torch.baddbmm(said.flatten(1, 2), near.flatten(1, 2), self.recur)
-            h, cell = unit(summed.view_as(said), cell[:, above + 1 : above + 1 + n])
+            h, cell = lstm_unit(summed.view_as(said), cell[:, above + 1 : above + 1 + n])
             made.append(h)
             before = first
         return torch.cat(made, 1)
@@ -109,11 +111,11 @@ class DiagonalBiLSTM(nn.Module):
         """One pixel, from the left; from the right the row above is there."""
         i, j, N = int(rows[0]), int(columns[0]), self.channels
         state.inputs[i, j] = x[0]
-        said = at(state.said, rows, columns)
+        said = context_at(state.said, rows, columns)
         gates = state.read[0](x[0]) + (said if isinstance(said, float) else said.view(len(x[0]), -1)[:, : 4 * N])
         ahead, cells = state.hidden[0], state.cells[0, i]
         near = torch.cat([ahead[i + 1, j], ahead[i, j + 1]], -1)
-        ahead[i + 1, j + 1], cells[j + 1] = unit(torch.addmm(gates, near, self.recur[0]), cells[j])
+        ahead[i + 1, j + 1], cells[j + 1] = lstm_unit(torch.addmm(gates, near, self.recur[0]), cells[j])
         return (ahead[i + 1, j + 1] + state.hidden[1, i, -1 - j])[None]
 
     def close(self, row: int, state: State) -> None:
@@ -126,7 +128,7 @@ class DiagonalBiLSTM(nn.Module):
         beside, above = self.recur[1].split(N)
         gates = gates + back[row, 1:] @ above
         for j, said in enumerate(gates):
-            back[row + 1, j + 1], cells[j + 1] = unit(torch.addmm(said, back[row + 1, j], beside), cells[j])
+            back[row + 1, j + 1], cells[j + 1] = lstm_unit(torch.addmm(said, back[row + 1, j], beside), cells[j])
 
 
 def diagonals(H: int, W: int) -> tuple[Tensor, list[int]]:
@@ -146,10 +148,15 @@ def diagonal_bilstm(
     likelihood: str | Callable[..., Likelihood] | None = None,
     order: str = "raster",
     conditional: bool = False,
-) -> OfRows:
-    """A model ``OfRows`` by a ``PixelRNN`` of ``DiagonalBiLSTM`` layers; see there for the arguments."""
+) -> AutoRegressive:
+    """An ``AutoRegressive`` model by a ``PixelRNN`` of ``DiagonalBiLSTM`` layers; see there for the arguments.
+
+    Raises:
+        ConfigError: the data are no images.
+    """
+    check_images(spec, "whose rows it goes through")
 
     def net(layout: Layout) -> nn.Module:
         return PixelRNN(layout, DiagonalBiLSTM, channels, layers, kernel, head, dropout)
 
-    return OfRows(spec, net, likelihood, order, conditional)
+    return AutoRegressive(spec, net, likelihood, order, conditional)

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from genlab.errors import ConfigError
 from genlab.likelihoods.base import Likelihood
-from genlab.models.autoregressive.autoregressive import AutoRegressive, Draw, Layout
+from genlab.models.autoregressive.autoregressive import AutoRegressive
+from genlab.models.autoregressive.base import Draw, Layout
+from genlab.models.autoregressive.checks import check_images, check_kernels, check_maps
 from genlab.nn.masked import MaskedConv2d
 from genlab.nn.masked_row import RowConv2d
 from genlab.spec import Spec
@@ -111,17 +113,11 @@ class GatedPixelCNN(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        for key, size in (("kernel", kernel), ("first", first)):
-            if size < 3 or size % 2 == 0:
-                raise ConfigError(
-                    f"model.{key}", size, "must be odd and at least 3, so that it has a centre and a past"
-                )
+        check_kernels(kernel=kernel, first=first)
         if layers < 1:
             raise ConfigError("model.layers", layers, "at least the one that reads the image")
         groups = layout.groups
-        for key, maps in (("channels", channels), ("head", head)):
-            if maps < groups:
-                raise ConfigError(f"model.{key}", maps, f"must be at least {groups}, one map for each image channel")
+        check_maps(groups, channels=channels, head=head)
         self.layout = layout
         self.layers = nn.ModuleList(
             Layer(
@@ -267,8 +263,7 @@ def gated_pixelcnn(
     Raises:
         ConfigError: the data are no images.
     """
-    if spec.kind != "image":
-        raise ConfigError("data", spec.kind, "this model is of images, whose rows its vertical stack sees", "pixelcnn")
+    check_images(spec, "whose rows its vertical stack sees")
     net = partial(
         GatedPixelCNN, channels=channels, layers=layers, kernel=kernel, first=first, head=head, dropout=dropout
     )

@@ -16,7 +16,8 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 
 from genlab.errors import ConfigError
 from genlab.likelihoods.base import Likelihood
-from genlab.models.autoregressive.autoregressive import AutoRegressive, Layout
+from genlab.models.autoregressive.autoregressive import AutoRegressive
+from genlab.models.autoregressive.base import Layout
 from genlab.models.autoregressive.sequence import Sequence
 from genlab.spec import Spec
 
@@ -76,6 +77,11 @@ class Block(nn.Module):
     """h + attention(norm(h)), then h + W gelu(V norm(h)) with 4 N hidden units; dropout on what is added.
 
     What is added starts divided by sqrt(2 ``depth``), so that the sum over blocks starts as large as its first part.
+
+    Args:
+        width, heads, window: of the attention.
+        dropout: in training.
+        depth: number of blocks.
     """
 
     def __init__(self, width: int, heads: int, window: int | None, dropout: float, depth: int):

@@ -11,7 +11,8 @@ from functools import partial
 from torch import Tensor, nn
 
 from genlab.likelihoods.base import Likelihood
-from genlab.models.autoregressive.autoregressive import AutoRegressive, Draw, Layout
+from genlab.models.autoregressive.autoregressive import AutoRegressive
+from genlab.models.autoregressive.base import Draw, Layout
 from genlab.models.autoregressive.sequence import length, places, to_maps, to_parts
 from genlab.nn.made import MADE
 from genlab.nn.made_steps import Steps

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from genlab.errors import ConfigError
 from genlab.likelihoods.base import Likelihood
-from genlab.models.autoregressive.autoregressive import Draw, Layout
+from genlab.models.autoregressive.autoregressive import AutoRegressive
+from genlab.models.autoregressive.base import Draw, Layout
+from genlab.models.autoregressive.checks import check_images
 from genlab.models.autoregressive.diagonal_bilstm import DiagonalBiLSTM
-from genlab.models.autoregressive.pixel_rnn import OfRows, PixelRNN
+from genlab.models.autoregressive.pixel_rnn import PixelRNN
 from genlab.models.autoregressive.row_lstm import RowLSTM
 from genlab.spec import Spec
 
@@ -27,6 +29,11 @@ class Upsample(nn.Module):
 
     3 x 3, then a transposed convolution whose kernel is as long as its stride k, then 3 x 3 again: the pixels of the
     small image are all known by then, so nothing is masked.
+
+    Args:
+        layout: of the large images.
+        maps: M.
+        stride: k.
     """
 
     def __init__(self, layout: Layout, maps: int, stride: int):
@@ -140,11 +147,18 @@ def multiscale_pixel_rnn(
     likelihood: str | Callable[..., Likelihood] | None = None,
     order: str = "raster",
     conditional: bool = False,
-) -> OfRows:
-    """A model ``OfRows`` by a ``MultiScale`` net; see there for the arguments. ``order`` is that in which each
-    of the two nets goes through its pixels."""
+) -> AutoRegressive:
+    """An ``AutoRegressive`` model by a ``MultiScale`` net; see there for the arguments.
+
+    Args:
+        order: in which each of the two nets goes through its pixels.
+
+    Raises:
+        ConfigError: the data are no images.
+    """
+    check_images(spec, "of which it makes smaller ones")
 
     def net(layout: Layout) -> nn.Module:
         return MultiScale(layout, recurrence, channels, layers, small_layers, kernel, head, dropout, stride, maps)
 
-    return OfRows(spec, net, likelihood, order, conditional)
+    return AutoRegressive(spec, net, likelihood, order, conditional)

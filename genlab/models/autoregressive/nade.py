@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from genlab.likelihoods.base import Likelihood
-from genlab.models.autoregressive.autoregressive import AutoRegressive, Draw, Layout
+from genlab.models.autoregressive.autoregressive import AutoRegressive
+from genlab.models.autoregressive.base import Draw, Layout
 from genlab.models.autoregressive.sequence import length, places, to_maps, to_parts
 from genlab.nn.mlp import make_activation
 from genlab.spec import Spec
@@ -39,9 +40,8 @@ class Nade(nn.Module):
         S, T = length(layout), layout.shape[0] // layout.groups
         self.layout = layout
         self.read = nn.Parameter(torch.randn(S, T, width) / math.sqrt(S * T))
-        self.start = nn.Parameter(
-            torch.empty(width).uniform_(-0.1, 0.1)
-        )  # at zero a ReLU's units would all sit on its corner
+        # at zero a ReLU's units would all sit on its corner
+        self.start = nn.Parameter(torch.empty(width).uniform_(-0.1, 0.1))
         self.write = nn.Parameter(torch.randn(S, width, layout.parameters) / math.sqrt(width))
         self.bias = nn.Parameter(torch.zeros(S, layout.parameters))
         self.condition = nn.Linear(layout.conditions, width, bias=False) if layout.conditions else None

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlab.errors import ConfigError
-from genlab.models.autoregressive.autoregressive import AutoRegressive, Draw, Layout
-from genlab.nn.made import MaskedLinear
+from genlab.models.autoregressive.base import Draw, Layout
+from genlab.models.autoregressive.checks import check_kernels, check_maps
 from genlab.nn.masked import MaskedConv2d, channel_groups
+from genlab.nn.masked_linear import MaskedLinear
 
 
 class Recurrent(Protocol):
@@ -46,13 +46,13 @@ class Recurrent(Protocol):
         ...
 
 
-def seen(inputs: int, outputs: int, groups: int) -> Tensor:
+def channel_mask(inputs: int, outputs: int, groups: int) -> Tensor:
     """1 where a map sees another of the same pixel, (outputs, inputs): it belongs to the same image channel, or to one
     before."""
     return channel_groups(inputs, groups)[None, :] <= channel_groups(outputs, groups)[:, None]
 
 
-def unit(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+def lstm_unit(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     """h = o * tanh(c'),   c' = f * c + i * g:   gates (..., 4 N) before sigmoids and tanh, as o, f, i, g, and the cell
     c, (..., N), to h and c'. (Equation 3)"""
     N = cell.shape[-1]
@@ -61,7 +61,7 @@ def unit(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     return o * cell.tanh(), cell
 
 
-def remember(bias: Tensor, channels: int) -> None:
+def open_forget_gates(bias: Tensor, channels: int) -> None:
     """Forget gates start near one."""
     with torch.no_grad():
         bias.unflatten(0, (-1, 4, channels))[:, 1] += 1
@@ -95,19 +95,16 @@ class PixelRNN(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        if kernel < 3 or kernel % 2 == 0:
-            raise ConfigError("model.kernel", kernel, "must be odd and at least 3, so that it has a centre and a past")
         groups, wide = layout.groups, 2 * channels
-        for key, maps in (("channels", channels), ("head", head)):
-            if maps < groups:
-                raise ConfigError(f"model.{key}", maps, f"must be at least {groups}, one map for each image channel")
+        check_kernels(kernel=kernel)
+        check_maps(groups, channels=channels, head=head)
         self.layout = layout
         self.first = MaskedConv2d(layout.shape[0], wide, kernel, "A", groups)
         self.layers: Any = nn.ModuleList(recurrence(wide, channels, groups, layout.conditions) for _ in range(layers))
-        self.expand: Any = nn.ModuleList(MaskedLinear(seen(channels, wide, groups)) for _ in range(layers))
-        self.widen = MaskedLinear(seen(wide, head, groups))
+        self.expand: Any = nn.ModuleList(MaskedLinear(channel_mask(channels, wide, groups)) for _ in range(layers))
+        self.widen = MaskedLinear(channel_mask(wide, head, groups))
         self.dropout = nn.Dropout(dropout)
-        self.output = MaskedLinear(seen(head, groups * layout.parameters, groups))
+        self.output = MaskedLinear(channel_mask(head, groups * layout.parameters, groups))
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """Scaled images (B, C, H, W), and conditions (B, K) or (H, W, B, K), to raw parameters (B, G Q, H, W)."""
@@ -154,18 +151,12 @@ class PixelRNN(nn.Module):
         return weight.contiguous(), (taps // kernel, taps % kernel)
 
 
-class OfRows(AutoRegressive):
-    """An ``AutoRegressive`` model whose net reads rows, of which points have one."""
-
-    requires: ClassVar[dict[str, tuple[str, ...]]] = {"data.kind": ("image",)}
-
-
 def dense(layer: MaskedLinear) -> Callable[[Tensor], Tensor]:
     """The layer as it is now, without its mask, which need not be applied again for every pixel."""
     return partial(F.linear, weight=layer.masked_weight(), bias=layer.bias)
 
 
-def at(said: Tensor | None, rows: Tensor, columns: Tensor) -> Tensor | float:
+def context_at(said: Tensor | None, rows: Tensor, columns: Tensor) -> Tensor | float:
     """What a context adds to the gates of some pixels: (B, M) as it is, (H, W, B, M) to (n, B, M)."""
     if said is None:
         return 0.0

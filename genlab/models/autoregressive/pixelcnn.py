@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlab.errors import ConfigError
 from genlab.likelihoods.base import Likelihood
-from genlab.models.autoregressive.autoregressive import AutoRegressive, Draw, Layout
+from genlab.models.autoregressive.autoregressive import AutoRegressive
+from genlab.models.autoregressive.base import Draw, Layout
+from genlab.models.autoregressive.checks import check_kernels, check_maps
 from genlab.models.autoregressive.wavefront import Convolve, Wavefront
 from genlab.nn.masked import MaskedConv2d, channel_groups
 from genlab.spec import Spec
@@ -65,12 +66,9 @@ class PixelCNN(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        if kernel < 3 or kernel % 2 == 0:
-            raise ConfigError("model.kernel", kernel, "must be odd and at least 3, so that it has a centre and a past")
         groups = layout.groups
-        for key, maps in (("channels", channels), ("head", head)):
-            if maps < groups:
-                raise ConfigError(f"model.{key}", maps, f"must be at least {groups}, one map for each image channel")
+        check_kernels(kernel=kernel)
+        check_maps(groups, channels=channels, head=head)
         self.layout = layout
         self.first = MaskedConv2d(layout.shape[0], 2 * channels, kernel, "A", groups)
         self.condition = nn.Linear(layout.conditions, 2 * channels, bias=False) if layout.conditions else None

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from genlab.errors import ConfigError
 from genlab.likelihoods.base import Likelihood
-from genlab.models.autoregressive.autoregressive import AutoRegressive, Draw, Layout
+from genlab.models.autoregressive.autoregressive import AutoRegressive
+from genlab.models.autoregressive.base import Draw, Layout
+from genlab.models.autoregressive.checks import check_images
 from genlab.models.autoregressive.two_streams import Convolve, Pixels, Rows, concat_elu
 from genlab.nn.shifted import ShiftedConv2d
 from genlab.spec import Spec
@@ -266,8 +268,7 @@ def pixelcnnpp(
     Raises:
         ConfigError: the data are no images, or channels of colour would have distributions of their own.
     """
-    if spec.kind != "image":
-        raise ConfigError("data", spec.kind, "this model is of images, which it halves", "pixelcnn")
+    check_images(spec, "which it halves")
     if likelihood is None:
         grey = "bernoulli" if spec.levels == 2 else "logistic_mixture"
         likelihood = "coupled_logistic_mixture" if spec.shape[0] > 1 else grey

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from genlab.errors import ConfigError
 from genlab.likelihoods.base import Likelihood
-from genlab.models.autoregressive.autoregressive import AutoRegressive, Layout
+from genlab.models.autoregressive.autoregressive import AutoRegressive
+from genlab.models.autoregressive.base import Layout
 from genlab.models.autoregressive.sequence import Sequence
 from genlab.spec import Spec
 

@@ -14,9 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab.likelihoods.base import Likelihood
-from genlab.models.autoregressive.autoregressive import Layout
-from genlab.models.autoregressive.pixel_rnn import OfRows, PixelRNN, at, dense, remember, seen, unit
-from genlab.nn.made import MaskedLinear
+from genlab.models.autoregressive.autoregressive import AutoRegressive
+from genlab.models.autoregressive.base import Layout
+from genlab.models.autoregressive.checks import check_images
+from genlab.models.autoregressive.pixel_rnn import (
+    PixelRNN,
+    channel_mask,
+    context_at,
+    dense,
+    lstm_unit,
+    open_forget_gates,
+)
+from genlab.nn.masked_linear import MaskedLinear
 from genlab.spec import Spec
 
 
@@ -49,9 +58,9 @@ class RowLSTM(nn.Module):
     def __init__(self, inputs: int, channels: int, groups: int, conditions: int = 0):
         super().__init__()
         self.inputs, self.channels = inputs, channels
-        own = seen(inputs, channels, groups)
+        own = channel_mask(inputs, channels, groups)
         self.read = MaskedLinear(torch.cat([torch.ones_like(own), own], 1).repeat(4, 1))
-        remember(self.read.bias, channels)
+        open_forget_gates(self.read.bias, channels)
         self.told = nn.Linear(conditions, 4 * channels, bias=False) if conditions else None
         bound = 1 / math.sqrt(3 * channels)
         self.recur = nn.Parameter(torch.empty(3 * channels, 4 * channels).uniform_(-bound, bound))
@@ -66,7 +75,7 @@ class RowLSTM(nn.Module):
         for row in gates:
             above = F.pad(h, (0, 0, 0, 0, 1, 1))
             above = torch.cat([above[:-2], h, above[2:]], -1)
-            h, cell = unit(torch.addmm(row.flatten(0, 1), above.flatten(0, 1), self.recur).view_as(row), cell)
+            h, cell = lstm_unit(torch.addmm(row.flatten(0, 1), above.flatten(0, 1), self.recur).view_as(row), cell)
             rows.append(h)
         return torch.stack(rows)
 
@@ -82,9 +91,9 @@ class RowLSTM(nn.Module):
 
     def step(self, x: Tensor, rows: Tensor, columns: Tensor, state: State) -> Tensor:
         state.inputs[rows, columns + 1] = x
-        gates = state.read(torch.cat([state.inputs[rows, columns], x], -1)) + at(state.said, rows, columns)
+        gates = state.read(torch.cat([state.inputs[rows, columns], x], -1)) + context_at(state.said, rows, columns)
         above = torch.cat([state.hidden[rows, columns + k] for k in range(3)], -1)
-        h, cell = unit(gates + above @ self.recur, state.cells[rows, columns])
+        h, cell = lstm_unit(gates + above @ self.recur, state.cells[rows, columns])
         state.hidden[rows + 1, columns + 1], state.cells[rows + 1, columns] = h, cell
         return h
 
@@ -102,10 +111,15 @@ def row_lstm(
     likelihood: str | Callable[..., Likelihood] | None = None,
     order: str = "raster",
     conditional: bool = False,
-) -> OfRows:
-    """A model ``OfRows`` by a ``PixelRNN`` of ``RowLSTM`` layers; see there for the arguments."""
+) -> AutoRegressive:
+    """An ``AutoRegressive`` model by a ``PixelRNN`` of ``RowLSTM`` layers; see there for the arguments.
+
+    Raises:
+        ConfigError: the data are no images.
+    """
+    check_images(spec, "whose rows it goes through")
 
     def net(layout: Layout) -> nn.Module:
         return PixelRNN(layout, RowLSTM, channels, layers, kernel, head, dropout)
 
-    return OfRows(spec, net, likelihood, order, conditional)
+    return AutoRegressive(spec, net, likelihood, order, conditional)

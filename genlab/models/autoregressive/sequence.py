@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from genlab.models.autoregressive.autoregressive import Draw, Layout
+from genlab.models.autoregressive.base import Draw, Layout
 
 
 def length(layout: Layout) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from genlab.bijections.base import Bijection
 from genlab.bijections.chain import Chain
+from genlab.bijections.flatten import Flatten
 from genlab.bijections.logit import Logit
 from genlab.errors import ConfigError, nearest
 from genlab.models.flow.dequantized import Dequantized
@@ -63,6 +64,12 @@ def assemble(
     if spec.levels is None:
         return flow
     return Dequantized(flow, VariationalNoise(spec) if dequantization == "variational" else None)
+
+
+def as_vector(spec: Spec, alpha: float) -> list[Bijection]:
+    """What a flow of vectors has before its steps: a logit of integers, a flattening of images."""
+    before: list[Bijection] = [Logit(alpha)] if spec.levels is not None else []
+    return [*before, Flatten(spec.shape)] if len(spec.shape) > 1 else before
 
 
 def check_counts(**counts: int | Sequence[int]) -> None:

@@ -8,12 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from genlab.bijections.base import Bijection
 from genlab.bijections.chain import Chain
-from genlab.bijections.flatten import Flatten
-from genlab.bijections.logit import Logit
 from genlab.bijections.ode import ODE
-from genlab.models.flow.assemble import admit
+from genlab.models.flow.assemble import admit, as_vector
 from genlab.models.flow.dequantized import Dequantized
 from genlab.models.flow.flow import Flow
 from genlab.models.flow.standard_normal import StandardNormal
@@ -65,9 +62,7 @@ def continuous_flow(
         alpha: of the logit.
     """
     admit(spec, "a continuous flow")
-    made: list[Bijection] = [Logit(alpha)] if spec.levels is not None else []
-    if len(spec.shape) > 1:
-        made.append(Flatten(spec.shape))
+    made = as_vector(spec, alpha)
     for number in range(equations):
         net = dynamics(spec.dimensions)
         made.append(ODE(net, solver, tolerance, steps, finer, trace, end, learn_end, f"equation {number}"))

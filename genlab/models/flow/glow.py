@@ -6,8 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from genlab.bijections.actnorm import ActNorm
 from genlab.bijections.base import Bijection
@@ -19,10 +18,10 @@ from genlab.bijections.invertible_linear import InvertibleLinear
 from genlab.bijections.monotone import Monotone
 from genlab.bijections.shift import Shift
 from genlab.bijections.shift_and_scale import ShiftAndScale
-from genlab.bijections.squeeze import Squeeze
+from genlab.bijections.squeeze import Squeeze, halvings
 from genlab.errors import ConfigError, nearest
 from genlab.models.flow.assemble import admit, assemble, check_counts
-from genlab.models.flow.conditioner import MLPConditioner
+from genlab.models.flow.conditioner import GlowConditioner, MLPConditioner, ZeroConv2d
 from genlab.models.flow.dequantized import Dequantized
 from genlab.models.flow.flow import Flow
 from genlab.spec import Spec
@@ -81,7 +80,7 @@ def glow(
 
         chain = [*step_after_step(D, steps, monotone, of_features, 1), ActNorm(D)]
         return assemble(chain, spec, conditional, dequantization=dequantization)
-    available = count_levels(spec.shape)
+    available = halvings(spec.shape)
     if available == 0:
         raise ConfigError("data", spec.shape, "Glow halves images, so height and width must be even")
     of_maps = partial(GlowConditioner, width=width, context=context)
@@ -120,59 +119,3 @@ def step_after_step(
         linear = InvertibleLinear(channels, f"1 x 1 convolution of level {level}, step {number + 1}")
         found += [ActNorm(channels), linear, Coupling(net(kept, monotone.parameters * changed), monotone)]
     return found
-
-
-def count_levels(shape: tuple[int, ...]) -> int:
-    """How often height and width can be halved."""
-    H, W = shape[1:]
-    levels = 0
-    while H % 2 == W % 2 == 0 and min(H, W) >= 2:
-        H, W, levels = H // 2, W // 2, levels + 1
-    return levels
-
-
-class ZeroConv2d(nn.Module):
-    """(conv(x) + b) exp(3 l), 3 x 3, weights, b and l zero at the start; l is learned by channel. (the released code)
-
-    Args:
-        inputs: channels in.
-        outputs: channels out.
-    """
-
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1)
-        nn.init.zeros_(self.conv.weight)
-        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
-        self.log_scale = nn.Parameter(torch.zeros(outputs, 1, 1))
-
-    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        return self.conv(x) * (3 * self.log_scale).exp()
-
-
-class GlowConditioner(nn.Module):
-    """3 x 3 convolution, actnorm, ReLU, 1 x 1 convolution, actnorm, ReLU, ``ZeroConv2d``. (the released code)
-
-    (B, inputs, H, W) to (B, outputs, H, W); the context comes as constant channels.
-
-    Args:
-        inputs: channels in.
-        outputs: channels out.
-        width: feature maps.
-        context: number K of features of the context, 0 for none.
-    """
-
-    def __init__(self, inputs: int, outputs: int, width: int, context: int = 0):
-        super().__init__()
-        self.first = nn.Conv2d(inputs + context, width, 3, padding=1, bias=False)
-        self.second = nn.Conv2d(width, width, 1, bias=False)
-        for layer in (self.first, self.second):
-            nn.init.normal_(layer.weight, std=0.05)
-        self.norms = nn.ModuleList([ActNorm(width), ActNorm(width)])
-        self.last = ZeroConv2d(width, outputs)
-
-    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        if c is not None:
-            x = torch.cat([x, c.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])], dim=1)
-        h = self.norms[0](self.first(x))[0].relu()
-        return self.last(self.norms[1](self.second(h))[0].relu())

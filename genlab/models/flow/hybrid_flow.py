@@ -16,13 +16,14 @@ from genlab.bijections.invertible_linear import InvertibleLinear
 from genlab.bijections.logit import Logit
 from genlab.bijections.residual import Residual, Roulette
 from genlab.bijections.shift_and_scale import ShiftAndScale
-from genlab.bijections.squeeze import Squeeze
+from genlab.bijections.squeeze import Squeeze, halvings
 from genlab.errors import ConfigError, nearest
+from genlab.models.flow.assemble import check_counts
+from genlab.models.flow.conditioner import GlowConditioner
 from genlab.models.flow.dequantized import Dequantized
 from genlab.models.flow.flow import Flow
-from genlab.models.flow.glow import GlowConditioner
 from genlab.models.flow.standard_normal import StandardNormal
-from genlab.nn.lipschitz import RestrainedConvNet
+from genlab.nn.contraction import RestrainedConvNet
 from genlab.spec import Spec, dequantize
 
 BLOCKS = ("coupling", "convolution", "residual")
@@ -110,17 +111,17 @@ def hybrid_flow(
         raise ConfigError("data", spec.kind, "a hybrid flow takes images of integer levels that have classes")
     if block not in BLOCKS:
         raise ConfigError("model.block", block, f"there are {', '.join(BLOCKS)}", nearest(block, BLOCKS))
+    check_counts(blocks=blocks, scales=scales, width=width, head=head)
+    available = halvings(spec.shape)
+    if available == 0:
+        raise ConfigError("data", spec.shape, "a hybrid flow halves images, so height and width must be even")
     made: list[Bijection] = [Logit(alpha)]
     C, H, W = spec.shape
-    for _ in range(scales):
-        if H % 2 or W % 2:
-            break
+    for _ in range(min(scales, available)):
         made.append(Squeeze())
         C, H, W = 4 * C, H // 2, W // 2
         for number in range(blocks):
             made.extend([ActNorm(C), *one_block(block, number, (C, H, W), width, bound, limit)])
-    if spec.shape[0] == C:
-        raise ConfigError("data", spec.shape, "a hybrid flow halves images, so height and width must be even")
     made.extend([ActNorm(C), Flatten((C, H, W))])
     flow = Flow(Chain(made), StandardNormal(spec.dimensions), spec)
     return HybridFlow(flow, Head((C, H, W), len(spec.classes), head))

@@ -45,14 +45,7 @@ def maf(
         conditional: on the class.
         dequantization: of integers, ``uniform``, or ``variational``, learned with the flow.
     """
-    context = admit(spec, "MAF", conditional)
-    check_counts(layers=layers, widths=widths)
-    steps: list[Bijection] = [Flatten(spec.shape)]
-    for layer in range(layers):
-        order = range(spec.dimensions)[:: -1 if layer % 2 else 1]
-        monotone = ShiftAndScale(limit)
-        steps += [MaskedAutoregressive(spec.dimensions, monotone, widths, context, order, activation)]
-        steps += [ActNorm(spec.dimensions)]
+    steps = masked_steps("MAF", spec, layers, widths, activation, limit, conditional)
     return assemble(steps, spec, conditional, alpha, dequantization=dequantization)
 
 
@@ -71,11 +64,26 @@ def iaf(
     A sample is one pass a layer. A density, and so training on data, takes D passes a layer: for few dimensions, or as
     the posterior that the paper made it for. Deviations and arguments are those of ``maf``.
     """
-    context = admit(spec, "IAF", conditional)
+    steps = masked_steps("IAF", spec, layers, widths, activation, limit, conditional, inverse=True)
+    return assemble(steps, spec, conditional, alpha, dequantization=dequantization)
+
+
+def masked_steps(
+    name: str,
+    spec: Spec,
+    layers: int,
+    widths: Sequence[int],
+    activation: str,
+    limit: float,
+    conditional: bool,
+    inverse: bool = False,
+) -> list[Bijection]:
+    """A flattening, then ``layers`` times a masked auto-regressive bijection, or its inverse, and actnorm."""
+    context, D = admit(spec, name, conditional), spec.dimensions
     check_counts(layers=layers, widths=widths)
     steps: list[Bijection] = [Flatten(spec.shape)]
     for layer in range(layers):
-        order = range(spec.dimensions)[:: -1 if layer % 2 else 1]
-        masked = MaskedAutoregressive(spec.dimensions, ShiftAndScale(limit), widths, context, order, activation)
-        steps += [Inverse(masked), ActNorm(spec.dimensions)]
-    return assemble(steps, spec, conditional, alpha, dequantization=dequantization)
+        order = range(D)[:: -1 if layer % 2 else 1]
+        masked = MaskedAutoregressive(D, ShiftAndScale(limit), widths, context, order, activation)
+        steps += [Inverse(masked) if inverse else masked, ActNorm(D)]
+    return steps

@@ -9,10 +9,9 @@ from torch import Tensor
 
 from genlab.bijections.base import Bijection, no_change
 from genlab.bijections.chain import Chain
-from genlab.bijections.flatten import Flatten
-from genlab.bijections.logit import Logit
-from genlab.bijections.ode import ODE, State, rk4
-from genlab.models.flow.assemble import admit
+from genlab.bijections.ode import ODE
+from genlab.bijections.runge_kutta import State, rk4
+from genlab.models.flow.assemble import admit, as_vector
 from genlab.models.flow.continuous import ContinuousFlow
 from genlab.models.flow.dequantized import Dequantized
 from genlab.models.flow.standard_normal import StandardNormal
@@ -83,9 +82,6 @@ def ot_flow(
         alpha: of the logit of integers.
     """
     admit(spec, "OT-Flow")
-    before: list[Bijection] = [Logit(alpha)] if spec.levels is not None else []
-    if len(spec.shape) > 1:
-        before.append(Flatten(spec.shape))
     equation = ODE(Potential(spec.dimensions, width, depth, rank), "rk4", steps=steps, finer=finer, name="OT-Flow")
-    flow = OTFlow(before, equation, spec)
+    flow = OTFlow(as_vector(spec, alpha), equation, spec)
     return flow if spec.levels is None else DequantizedOTFlow(flow)

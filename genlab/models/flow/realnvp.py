@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from genlab.bijections.affine_coupling import AffineCoupling
@@ -15,13 +14,13 @@ from genlab.bijections.chain import Chain
 from genlab.bijections.factor_out import FactorOut
 from genlab.bijections.flatten import Flatten
 from genlab.bijections.permute import Permute
-from genlab.bijections.squeeze import Squeeze
+from genlab.bijections.squeeze import Squeeze, halvings
 from genlab.errors import ConfigError, nearest
 from genlab.models.flow.assemble import admit, assemble
 from genlab.models.flow.conditioner import MLPConditioner, ResNetConditioner
 from genlab.models.flow.dequantized import Dequantized
 from genlab.models.flow.flow import Flow
-from genlab.models.flow.masks import parity
+from genlab.models.flow.masks import halves, parity
 from genlab.spec import Spec
 
 NETS = ("resnet", "mlp")
@@ -112,16 +111,7 @@ def multi_scale(
 
 def count_scales(shape: tuple[int, ...]) -> int:
     """How many scales an image has: 8 and 28 pixels have two and three, 32 four."""
-    H, W = shape[1:]
-    scales = 1
-    while H % 2 == W % 2 == 0 and min(H, W) >= 2 * COARSEST:
-        H, W, scales = H // 2, W // 2, scales + 1
-    return scales
-
-
-def halves(channels: int, which: int) -> Tensor:
-    """1 for the first (0) or the second (1) half of the channels, (C, 1, 1)."""
-    return ((torch.arange(channels) < channels // 2) != bool(which)).float().view(-1, 1, 1)
+    return 1 + halvings(shape, COARSEST)
 
 
 def diagonals_first(channels: int) -> list[int]:

@@ -14,7 +14,7 @@ from genlab.models.flow.assemble import admit, assemble
 from genlab.models.flow.dequantized import Dequantized
 from genlab.models.flow.flow import Flow
 from genlab.models.flow.realnvp import count_scales
-from genlab.nn.lipschitz import RestrainedConvNet, RestrainedMLP
+from genlab.nn.contraction import RestrainedConvNet, RestrainedMLP
 from genlab.spec import Spec
 
 NETS = ("conv", "mlp")
@@ -32,7 +32,7 @@ def residual_flow(
     width: int = 128,
     depth: int = 2,
     bound: float = 0.98,
-    activation: str = "lipswish",
+    activation: Literal["lipswish", "clipswish", "elu", "softplus", "tanh"] = "lipswish",
     dequantization: Literal["uniform", "variational"] = "uniform",
     alpha: float = 0.05,
     tolerance: float = 1e-5,
@@ -57,7 +57,7 @@ def residual_flow(
         width: hidden features of a perceptron.
         depth: its hidden layers.
         bound: Lipschitz constant of each layer of a block.
-        activation: ``lipswish``, ``elu``, ``softplus`` or ``tanh``.
+        activation: ``lipswish``, ``clipswish`` (both sides of it, side by side), ``elu``, ``softplus`` or ``tanh``.
         dequantization: of integers, ``uniform``, or ``variational``, learned with the flow.
         alpha: of the logit.
         tolerance: of the inverse.
