@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genlab.models.autoregressive.autoregressive import AutoRegressive
 from genlab.models.autoregressive.gated_pixelcnn import gated_pixelcnn
+from genlab.models.autoregressive.image_transformer import image_transformer
 from genlab.models.autoregressive.pixelcnn import pixelcnn
 from genlab.models.autoregressive.pixelcnnpp import pixelcnnpp
 from genlab.noise import Noise
@@ -31,6 +32,10 @@ NETS: dict[str, tuple[str, Callable[[], AutoRegressive]]] = {
     "pixelcnnpp": (
         "16 x 16, 3 scales of 2 blocks of 32",
         lambda: pixelcnnpp(Spec("image", (1, 16, 16), 256), filters=32, blocks=2),
+    ),
+    "image_transformer": (
+        "16 x 16, 4 layers of 64",
+        lambda: image_transformer(Spec("image", (1, 16, 16), 2), width=64, layers=4),
     ),
 }
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from genlab.models.autoregressive.gated_pixelcnn import gated_pixelcnn
+from genlab.models.autoregressive.image_transformer import image_transformer
 from genlab.models.autoregressive.pixelcnn import pixelcnn
 from genlab.models.autoregressive.pixelcnnpp import pixelcnnpp
 from genlab.noise import Noise
@@ -15,13 +16,18 @@ from genlab.spec import Spec
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 import plain_samples
 
+SIZES = {
+    pixelcnn: {"channels": 8, "head": 8, "blocks": 2},
+    gated_pixelcnn: {"channels": 8, "head": 8, "layers": 3},
+    pixelcnnpp: {"filters": 8, "blocks": 1},
+    image_transformer: {"width": 8, "layers": 2, "heads": 2},
+}
 
-@pytest.mark.parametrize("make", [pixelcnn, gated_pixelcnn, pixelcnnpp])
+
+@pytest.mark.parametrize("make", SIZES)
 def test_a_pass_for_each_pixel_draws_what_cached_activations_draw(make):
     torch.manual_seed(0)
-    sizes = {"filters": 8, "blocks": 1} if make is pixelcnnpp else {"channels": 8, "head": 8}
-    sizes |= {pixelcnn: {"blocks": 2}, gated_pixelcnn: {"layers": 3}}.get(make, {})
-    model = make(Spec("image", (1, 5, 6), 4), **sizes).double().eval()
+    model = make(Spec("image", (1, 5, 6), 4), **SIZES[make]).double().eval()
     plain = plain_samples.by_full_passes(model, Noise([0, 1, 2]))
     assert plain.unique().numel() > 1
     assert torch.equal(plain, model.sample(Noise([0, 1, 2])))
