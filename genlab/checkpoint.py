@@ -5,12 +5,13 @@ from __future__ import annotations
 import pickle
 import shutil
 import struct
+import textwrap
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -18,9 +19,10 @@ from torch import nn
 from genlab import __version__
 from genlab.build import build
 from genlab.errors import CheckpointError, ConfigError
-from genlab.models.base import Game
+from genlab.models.base import Game, averaged
 from genlab.run import atomic
 from genlab.spec import Spec
+from genlab.weights import amiss
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Loaded:
     config: dict[str, Any]
     step: int
     averaged: bool
+    version: str
 
 
 UNREADABLE = (
@@ -62,7 +65,7 @@ def write(path: Path, state: dict[str, Any]) -> None:
                 full = shutil.disk_usage(path.parent).free < 1 << 20
                 raise
     except (OSError, RuntimeError) as error:
-        told = "the disk is full" if full else " ".join(str(error).split())[:160] or type(error).__name__
+        told = "the disk is full" if full else in_words(error) or type(error).__name__
         reason = getattr(error, "strerror", None) or told
     if reason:  # raised out here: with the error goes torch's writer, which holds the room that the partial file took
         raise CheckpointError(f"{path}: cannot write the checkpoint: {reason}")
@@ -103,46 +106,111 @@ def others(path: Path) -> str:
     return f"; beside it: {', '.join(whole)}" if whole else "; there is no other beside it"
 
 
+class Card(NamedTuple):
+    """What a checkpoint says of itself.
+
+    Args:
+        version: of genlab that wrote it; unknown where it does not say so.
+        config: of its run.
+        spec: of the data that its model is for.
+        step: of training.
+    """
+
+    version: str
+    config: dict[str, Any]
+    spec: Spec
+    step: int
+
+
+def card_of(path: str | Path, state: Mapping[str, Any]) -> Card:
+    """What the contents of a file say of it.
+
+    Raises:
+        CheckpointError: they lack something, or say it amiss.
+    """
+    about = state["genlab"]
+    version = str(about.get("version", "unknown"))
+    with blamed(path, version):
+        for key in ("config", "spec", "step"):
+            if key not in about:
+                raise ValueError(f"lacks `{key}`")
+        config, step = about["config"], about["step"]
+        if not isinstance(config, dict):
+            raise ValueError("its config is no mapping")
+        if type(step) is not int or step < 0:
+            raise ValueError(f"its step is {step}")
+        try:
+            return Card(version, config, Spec.from_dict(about["spec"]), step)
+        except ValueError as error:
+            raise ValueError(f"its spec: {error}") from None
+
+
 def load(path: str | Path, device: str | torch.device = "cpu") -> Loaded:
     """The model of a checkpoint file, wherever the file lies.
 
     Raises:
         CheckpointError: as ``read``; what it says of itself is damaged; its weights do not fit the model that its
-            config describes, or are NaN.
+            config describes, or are not finite; its average is not of what training averages.
         ConfigError: its config names something that is not trusted or not there.
     """
     state = read(path)
-    about = state["genlab"]
-    with blamed(path, "what it says of itself is damaged", about):
-        spec, described, step = Spec.from_dict(about["spec"]), about["config"]["model"], int(about["step"])
-        if step < 0:
-            raise ValueError(f"step {step}")
-    with blamed(path, "its config describes no model", about):
-        try:
-            model = build(described, spec=spec)
-            prepare(model, about["config"])
-        except ConfigError as error:
-            key = f"model.{error.key}" if error.key.endswith("_target_") else error.key
-            raise ConfigError(key, error.value, error.reason, error.suggestion, f"config in {path}") from None
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"{described['_target_']} is none")
-    with blamed(path, "its weights do not fit its config", about):
-        parameters = state["state_dict"].items()
-        weights = {key[len("model.") :]: value for key, value in parameters if key.startswith("model.")}
-        weights |= state.get("average") or {}
+    about = card_of(path, state)
+    with blamed(path, about.version):
+        model = described(path, about)
+        if "state_dict" not in state:
+            raise ValueError("lacks `state_dict`")
+        weights = of_model(state["state_dict"])
+        if reason := amiss(weights, model.state_dict()):
+            raise ValueError(reason)
+        average = state.get("average") or {}
+        if average and (reason := amiss(average, averaged(model), "its average")):
+            raise ValueError(reason)
         first: dict[int, str] = {}
         for name, parameter in model.named_parameters(remove_duplicate=False):  # one of several names has the average
-            if (known := first.setdefault(id(parameter), name)) in weights:
-                weights[name] = weights[known]
+            if (known := first.setdefault(id(parameter), name)) in average:
+                weights[name] = average[known]
         model.load_state_dict(weights)
-    spoilt = [name for name, value in model.state_dict().items() if bool(value.isnan().any())]
-    if spoilt:  # so would be its samples, and rounded to levels nobody would see
-        raise CheckpointError(f"{path}: {spoilt[0]} is NaN, so nothing is made of it; its training diverged")
-    return Loaded(model.to(device).eval(), spec, about["config"], step, bool(state.get("average")))
+    return Loaded(model.to(device).eval(), about.spec, about.config, about.step, bool(average), about.version)
+
+
+def described(path: str | Path, about: Card) -> nn.Module:
+    """The model that a checkpoint's config describes, freshly initialised.
+
+    Raises:
+        ConfigError: it names something that is not trusted or not there.
+        ValueError: it describes none, and why.
+    """
+    node = about.config.get("model")
+    if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
+        raise ValueError("its config has no model")
+    try:
+        model = build(node, spec=about.spec)
+        if isinstance(model, nn.Module):
+            prepare(model, about.config)
+    except ConfigError as error:
+        key = f"model.{error.key}" if error.key.endswith("_target_") else error.key
+        raise ConfigError(key, error.value, error.reason, error.suggestion, f"config in {path}") from None
+    except Exception as error:
+        from genlab.validation.contradictions import nodes
+        from genlab.validation.mistakes import check_node
+
+        wrong = next((str(slip) for key, inner in nodes({"model": node}) for slip in check_node(key, inner)), "")
+        raise ValueError(f"its config describes no model: {wrong or in_words(error)}") from None
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"its config describes no model: {node['_target_']} is none")
+    return model
+
+
+def of_model(weights: Any) -> Any:
+    """The model's share of what a way of training holds, by its own names; what is no mapping as it is."""
+    if not isinstance(weights, Mapping):
+        return weights
+    ours = {key: value for key, value in weights.items() if not isinstance(key, str) or key.startswith("model.")}
+    return {key.removeprefix("model.") if isinstance(key, str) else key: value for key, value in ours.items()}
 
 
 @contextmanager
-def blamed(path: str | Path, what: str, about: dict[str, Any]) -> Iterator[None]:
+def blamed(path: str | Path, version: str) -> Iterator[None]:
     """Whatever a file's content ends in is a fault of the file.
 
     Raises:
@@ -153,10 +221,14 @@ def blamed(path: str | Path, what: str, about: dict[str, Any]) -> Iterator[None]
     except ConfigError:
         raise
     except Exception as error:
-        kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
-        written = about.get("version")
-        other = "" if written == __version__ else f" (written by genlab {written}, and this is {__version__})"
-        raise CheckpointError(f"{path}: {what}: {kind}{' '.join(str(error).split())[:160]}{other}") from None
+        other = "" if version == __version__ else f" (written by genlab {version}, and this is {__version__})"
+        raise CheckpointError(f"{path}: {in_words(error)}{other}") from None
+
+
+def in_words(error: Exception) -> str:
+    """An error's message, where it is one in words, in at most some 160 characters, no word cut."""
+    kind = "" if isinstance(error, (RuntimeError, ValueError)) else f"{type(error).__name__}: "
+    return kind + textwrap.shorten(str(error), 160, placeholder=" ...")
 
 
 def prepare(model: nn.Module, config: dict[str, Any]) -> None:

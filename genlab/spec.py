@@ -55,19 +55,26 @@ class Spec:
         Raises:
             ValueError: it is not what ``to_dict`` gives.
         """
-        shape, levels = plain["shape"], plain["levels"]
-        if plain["kind"] not in KINDS:
-            raise ValueError(f"kind {plain['kind']}")
+        if not isinstance(plain, dict):
+            raise ValueError("it is no mapping")
+        for key in ("kind", "shape", "levels"):
+            if key not in plain:
+                raise ValueError(f"it lacks `{key}`")
+        if foreign := [key for key in plain if key not in cls.__dataclass_fields__]:
+            raise ValueError(f"it has no `{foreign[0]}`")
+        kind, shape, levels = plain["kind"], plain["shape"], plain["levels"]
+        if kind not in KINDS:
+            raise ValueError(f"kind is {kind}, one of {', '.join(KINDS)} is wanted")
         if not isinstance(shape, list) or not all(type(size) is int and size > 0 for size in shape):
-            raise ValueError(f"shape {shape}")
-        if len(shape) != KINDS[plain["kind"]]:
-            raise ValueError(f"shape {shape} of kind {plain['kind']}")
+            raise ValueError(f"shape is {shape}, and a list of sizes is wanted")
+        if len(shape) != KINDS[kind]:
+            raise ValueError(f"shape is {shape}, and kind {kind} has {KINDS[kind]} axes")
         if levels is not None and not (type(levels) is int and levels > 1):
-            raise ValueError(f"levels {levels}")
+            raise ValueError(f"levels is {levels}, and a whole number above 1 is wanted, or null")
         for key in ("classes", "attributes", "domains"):
             names = plain.get(key, [])
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-                raise ValueError(f"{key} {names}")
+                raise ValueError(f"{key} is no list of names")
         fields: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()
         }

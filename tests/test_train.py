@@ -298,49 +298,107 @@ def test_checkpoints_that_are_damaged_or_not_to_be_trusted_are_refused(tmp_path)
     assert not witness.exists()
 
 
-def set_at(*keys, to):
-    """An edit of a checkpoint's contents."""
+def changed(*keys, by):
+    """An edit of what stands at some keys of a checkpoint."""
 
     def edit(state):
         for key in keys[:-1]:
             state = state[key]
-        state[keys[-1]] = to
+        by(state, keys[-1])
 
     return edit
 
 
-SAID, MODEL = ("genlab", "spec"), ("genlab", "config", "model")
+def set_at(*keys, to):
+    return changed(*keys, by=lambda node, key: node.update({key: to}))
+
+
+def lacking(*keys):
+    return changed(*keys, by=lambda node, key: node.pop(key))
+
+
+SAID, MODEL, FIRST = ("genlab", "spec"), ("genlab", "config", "model"), "decoder.layers.0.weight"
 
 
 @pytest.mark.parametrize(
-    "edit",
+    ("edit", "said"),
     [
-        lambda state: state.pop("state_dict"),
-        set_at("state_dict", to=[1]),
-        set_at("state_dict", 3, to=torch.zeros(1)),
-        set_at("average", to=[3]),
-        set_at("average", "decoder.layers.0.weight", to="x"),
-        lambda state: state["average"]["decoder.layers.0.weight"].fill_(math.nan),
-        set_at("genlab", "step", to=-4),
-        set_at("genlab", "config", to=None),
-        set_at(*MODEL, to="vae"),
-        set_at(*MODEL, to={"_target_": "genlab.data.digits.Digits"}),
-        set_at(*MODEL, "_target_", to=5),
-        set_at(*MODEL, "latent", to="16"),
-        set_at(*MODEL, "latent", to=-1),
-        set_at(*MODEL, "encoder", "_target_", to="torch.nn.parallel.DistributedDataParallel"),
-        *(set_at(*SAID, "levels", to=value) for value in ("17", 17.0, -17)),
-        *(set_at(*SAID, "shape", to=value) for value in ("188", [1, -8, 8], [64], [1, 100_000, 100_000])),
-        *(set_at(*SAID, "kind", to=value) for value in ("foo", "text")),
-        *(set_at(*SAID, "classes", to=value) for value in (10, [None] * 10)),
+        (lacking("state_dict"), "lacks `state_dict`"),
+        (set_at("state_dict", to=[1]), "holds no tensors by name"),
+        (set_at("state_dict", 3, to=torch.zeros(1)), "has 3, the model no such tensor"),
+        (set_at("state_dict", to={}), r"has no tensor \w[\w.]+ \(and \d+ more\)"),
+        (set_at("average", to=[3]), "its average holds no tensors by name"),
+        (set_at("average", FIRST, to="x"), f"its average has {FIRST}, which is no tensor"),
+        *((lacking("genlab", key), f"lacks `{key}`") for key in ("step", "spec", "config")),
+        *((set_at("genlab", "step", to=step), f"its step is {step}") for step in (-4, "x", 1.5)),
+        (set_at("genlab", "config", to=None), "its config is no mapping"),
+        (set_at(*MODEL, to="vae"), "its config has no model"),
+        (set_at(*MODEL, to={"_target_": "genlab.data.digits.Digits"}), ".*Digits is none"),
+        (set_at(*MODEL, "_target_", to=5), "its config has no model"),
+        (set_at(*MODEL, "latent", to="16"), "model.latent=16: must be"),
+        (set_at(*MODEL, "latent", to=-1), "its config describes no model: "),
+        (set_at(*MODEL, "encoder", "_target_", to="torch.nn.parallel.DistributedDataParallel"), r"\w"),
+        (lacking(*SAID, "shape"), "it lacks `shape`"),
+        (set_at(*SAID, "size", to=8), "it has no `size`"),
+        *((set_at(*SAID, "levels", to=value), f"levels is {value}") for value in ("17", 17.0, -17)),
+        *(
+            (set_at(*SAID, "shape", to=value), "shape is|its config describes no model")
+            for value in ("188", [1, -8, 8], [64], [1, 100_000, 100_000])
+        ),
+        *((set_at(*SAID, "kind", to=value), "kind is foo|shape is .* axes") for value in ("foo", "text")),
+        *((set_at(*SAID, "classes", to=value), "classes is no list of names") for value in (10, [None] * 10)),
     ],
 )
-def test_whatever_a_checkpoint_says_amiss_is_a_fault_of_the_file(whole_vae, tmp_path, edit):
+def test_whatever_a_checkpoint_says_amiss_is_a_fault_of_the_file(whole_vae, tmp_path, edit, said):
     state = checkpoint.read(whole_vae)
     edit(state)
     torch.save(state, tmp_path / "bad.ckpt")
-    with pytest.raises(CheckpointError, match=r"bad\.ckpt: [^\n]*$"):
+    told = rf"bad\.ckpt: (its spec: |its config describes no model: )?({said})[^\n]*$"
+    with pytest.raises(CheckpointError, match=told):
         checkpoint.load(tmp_path / "bad.ckpt")
+
+
+@pytest.mark.parametrize("place", [("state_dict", f"model.{FIRST}"), ("average", FIRST)], ids=["raw", "average"])
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda named, key: named.pop(key), f"has no tensor {FIRST}"),
+        (lambda named, key: named.update({f"{key}s": named[key]}), f"has {FIRST}s, the model no such tensor"),
+        (lambda named, key: named.update({key: named[key][:3]}), rf"{FIRST} is \[3, 16\], the model's is \[32, 16\]"),
+        (lambda named, key: named.update({key: named[key].long()}), f"{FIRST} is int64, the model's is float32"),
+        (lambda named, key: named.update({key: named[key] > 0}), f"{FIRST} is bool, "),
+        (lambda named, key: named.update({key: named[key].cfloat()}), f"{FIRST} is complex64, "),
+        (lambda named, key: named.update({key: named[key].half()}), f"{FIRST} is float16, "),
+        (lambda named, key: named[key].fill_(math.nan), f"{FIRST} holds NaN"),
+        (lambda named, key: named[key].fill_(math.inf), f"{FIRST} holds Inf"),
+    ],
+)
+def test_weights_and_their_average_must_be_the_models_own(whole_vae, tmp_path, place, edit, said):
+    state = checkpoint.read(whole_vae)
+    changed(*place, by=edit)(state)
+    torch.save(state, tmp_path / "bad.ckpt")
+    of = "its average:? " if place[0] == "average" else ""
+    with pytest.raises(CheckpointError, match=rf"bad\.ckpt: {of}{said}[^\n]*$"):
+        checkpoint.load(tmp_path / "bad.ckpt")
+
+
+def test_an_average_is_of_what_training_averages(tmp_path):
+    """Of a game the closing player's weights alone: the critic's must not come from there."""
+    run = make(tmp_path / "run", *GAN, "trainer.max_steps=2")
+    train.main(run.path)
+    state = checkpoint.read(run.checkpoint())
+    assert checkpoint.load(run.checkpoint()).averaged
+    name = next(key for key in state["state_dict"] if key.startswith("model.critic."))
+    state["average"][name.removeprefix("model.")] = state["state_dict"][name]
+    torch.save(state, tmp_path / "bad.ckpt")
+    with pytest.raises(CheckpointError, match="its average has critic"):
+        checkpoint.load(tmp_path / "bad.ckpt")
+
+
+def test_reasons_are_not_cut_within_a_word():
+    words = " ".join(f"word{number}" for number in range(100))
+    told = checkpoint.in_words(RuntimeError(words))
+    assert len(told) <= 160 and set(told.removesuffix(" ...").split()) <= set(words.split())
 
 
 @pytest.fixture(scope="module")

@@ -217,3 +217,15 @@ class Game(Protocol):
         ``penalty`` is None in turns without one (a lazy penalty); the last player may have a term of it, too.
         """
         ...
+
+
+def averaged(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Parameters by name that training may keep an average of, which then samples: those of a game's last player, or of
+    the players that it names by ``averaged``; all of any other model. One of several names is the first."""
+    named = dict(model.named_parameters())
+    if not isinstance(model, Game):
+        return named
+    players = model.players()
+    those = getattr(model, "averaged", (list(players)[-1],))
+    own = {id(p) for name in those for module in players[name] for p in module.parameters()}
+    return {name: parameter for name, parameter in named.items() if id(parameter) in own}

@@ -20,6 +20,7 @@ from genlab import checkpoint
 from genlab.data.base import Examples
 from genlab.data.batches import mix
 from genlab.errors import NumericalError
+from genlab.models.base import averaged
 from genlab.spec import Spec
 from genlab.training.average import Average
 from genlab.training.meter import Meter, NotFiniteError
@@ -119,10 +120,7 @@ class Module(LightningModule):
         # Lightning's way round by every callback's hooks is needed only where ranks or a gradient scaler take part.
         self._backward = self.manual_backward if self._scaled or self.trainer.world_size > 1 else Tensor.backward
         if self.settings.ema is not None:
-            averaged = getattr(self.model, "averaged", (players[-1].name,))
-            closing = {id(parameter) for p in players if p.name in averaged for parameter in p.parameters}
-            named = {name: p for name, p in self.model.named_parameters() if id(p) in closing}
-            self._average = Average(named, self.settings.ema)
+            self._average = Average(averaged(self.model), self.settings.ema)
             if self._restored.get("average"):
                 self._average.load_state_dict(self._restored["average"])
         if self._restored.get("meter"):
