@@ -6,7 +6,11 @@ from typing import Any
 OF_MODELS = ("members", "weights", "seeds", "examples", "samples", "checkpoint", "step")
 """Entries of a protocol that are a model's affair: told of it once, where all its figures agree."""
 
-FOLLOWING = {("extractor",): ("resize", "rounding"), ("data", "split"): ("split hash",)}
+FOLLOWING = {
+    ("extractor",): ("resize", "rounding"),
+    ("data", "split"): ("split hash",),
+    ("n generated",): ("seeds",),
+}
 """Entries that follow from others: told with their values once, where they do."""
 
 Entry = tuple[str, str, dict[str, str]]  # title of a figure, name of a model, protocol

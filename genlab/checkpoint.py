@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from genlab import __version__
 from genlab.build import build
 from genlab.errors import CheckpointError, ConfigError
 from genlab.models.base import Game, averaged
-from genlab.run import atomic
+from genlab.run import atomic, option
 from genlab.spec import Spec
 from genlab.weights import amiss
 
@@ -165,12 +165,30 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Loaded:
         average = state.get("average") or {}
         if average and (reason := amiss(average, averaged(model), "its average")):
             raise ValueError(reason)
+        if not average and (decay := option(about.config, "trainer.ema")) is not None:
+            raise ValueError(f"lacks the average of its weights, and trainer.ema={decay} keeps one")
         first: dict[int, str] = {}
         for name, parameter in model.named_parameters(remove_duplicate=False):  # one of several names has the average
             if (known := first.setdefault(id(parameter), name)) in average:
                 weights[name] = average[known]
         model.load_state_dict(weights)
     return Loaded(model.to(device).eval(), about.spec, about.config, about.step, bool(average), about.version)
+
+
+def tensors(path: str | Path) -> dict[str, Tensor]:
+    """The weights in a checkpoint file by name, averaged ones where there are any, whatever model they are of.
+
+    Raises:
+        CheckpointError: as ``read``; or they are none, or not finite.
+    """
+    state = read(path)
+    with blamed(path, str(state["genlab"].get("version"))):
+        if "state_dict" not in state:
+            raise ValueError("lacks `state_dict`")
+        raw, average = of_model(state["state_dict"]), state.get("average") or {}
+        if reason := amiss(raw, raw) or amiss(average, average, "its average"):
+            raise ValueError(reason)
+    return raw | average
 
 
 def described(path: str | Path, about: Card) -> nn.Module:

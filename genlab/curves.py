@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import itertools
 import json
@@ -25,6 +24,7 @@ from genlab.metrics.base import Figure
 from genlab.plots import COLOURS, save
 from genlab.repetitions import average
 from genlab.run import Run
+from genlab.training.journal import read
 
 LEFT_OUT = ("seconds", "steps_per_second", "learning_rate", "gradient_norm")
 PANELS = 4
@@ -41,15 +41,14 @@ def logged(run: Run) -> dict[str, dict[str, list[tuple[int, float]]]]:
     path = run.path / "metrics.csv"
     if not path.is_file():
         return panels
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            for column, text in row.items():
-                panel, _, name = column.rpartition("/")
-                if column == "step" or name in LEFT_OUT or not text:
-                    continue
-                value = float(text)
-                if math.isfinite(value):
-                    panels.setdefault(panel or "loss", {}).setdefault(name, []).append((int(row["step"]), value))
+    for row in read(path)[1]:
+        for column, text in row.items():
+            panel, _, name = column.rpartition("/")
+            if column == "step" or name in LEFT_OUT or not text:
+                continue
+            value = float(text)
+            if math.isfinite(value):
+                panels.setdefault(panel or "loss", {}).setdefault(name, []).append((int(row["step"]), value))
     return panels
 
 
@@ -59,8 +58,7 @@ def logged_at(run: Run, column: str, step: int) -> float | None:
     path = run.path / "metrics.csv"
     if not path.is_file():
         return None
-    with path.open(newline="") as file:
-        rows = [(int(row["step"]), float(row[column])) for row in csv.DictReader(file) if row.get(column)]
+    rows = [(int(row["step"]), float(row[column])) for row in read(path)[1] if row.get(column)]
     before, after = [(0, 0.0), *(row for row in rows if row[0] < step)][-1], [row for row in rows if row[0] >= step]
     if not after:
         return None

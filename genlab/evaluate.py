@@ -56,8 +56,8 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
         draw(rows, anew=not known, wanted=options.get("ckpt") == "all")
         if as_json:
             print(json.dumps([row.plain() for row in rows]))
-        elif rows:
-            tables.show(table(rows, everything=options.get("metrics") in (None, "auto")))
+        elif not nothing:
+            show(rows, everything=options.get("metrics") in (None, "auto"))
     return 1 if wrong else 0
 
 
@@ -131,6 +131,14 @@ def splits(real: Any) -> list[str]:
     if real in (None, "none", ""):
         return []
     return ["train"] if real == "auto" else real.split(",") if isinstance(real, str) else list(map(str, real))
+
+
+def show(rows: list[Row], everything: bool) -> None:
+    """Print a table for each data set."""
+    for number, data in enumerate(dict.fromkeys(row.data for row in rows)):
+        if number:
+            print()
+        tables.show(table([row for row in rows if row.data == data], everything))
 
 
 def table(rows: list[Row], everything: bool = False) -> tables.Table:

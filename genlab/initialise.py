@@ -24,9 +24,9 @@ def initialise(model: nn.Module, source: Path) -> tuple[dict[str, str], list[str
 
     Raises:
         ConfigError: there is none.
+        CheckpointError: they cannot be read, or are not finite.
     """
-    state = checkpoint.read(Run(source).checkpoint() if source.is_dir() else source)
-    theirs = {key.removeprefix("model."): value for key, value in state["state_dict"].items()} | state["average"]
+    theirs = checkpoint.tensors(Run(source).checkpoint() if source.is_dir() else source)
     own = model.state_dict()
     taken = {key: key for key in own if key in theirs and theirs[key].shape == own[key].shape}
     for part, other in ALSO.items():

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from genlab.evaluation.results import controls, measured
 from genlab.metrics.base import Figure, comparable
-from genlab.run import Run
+from genlab.run import Run, flat
 
 IRRELEVANT = ("seed", "logger", "plugins", "choices", "skip_refused")
 """Entries of a config in which runs may differ and yet be repetitions of one experiment, and those of two groups."""
@@ -56,9 +56,9 @@ def group(runs: Iterable[Run]) -> list[Group]:
         named.setdefault(_names(repeated[0]), []).append(repeated)
     groups = []
     for (model, data), alternatives in sorted(named.items(), key=lambda item: item[0][::-1]):
-        flat = telling([repeated[0].config for repeated in alternatives])
-        keys = sorted({key for one in flat for key in one if any(other.get(key) != one[key] for other in flat)})
-        both = zip(alternatives, flat, strict=True)
+        told = telling([repeated[0].config for repeated in alternatives])
+        keys = sorted({key for one in told for key in one if any(other.get(key) != one[key] for other in told)})
+        both = zip(alternatives, told, strict=True)
         for repeated, values in sorted(both, key=lambda one: [ordered(one[1].get(key)) for key in keys]):
             detail = ", ".join(f"{key}={values.get(key)}" for key in keys[:4]) + (", ..." if len(keys) > 4 else "")
             groups.append(Group(model, data, detail, repeated, [entry for run in repeated for entry in measured(run)]))
@@ -74,7 +74,7 @@ def telling(configs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
     if len({json.dumps(one, sort_keys=True, default=str) for one in taken}) == len(configs) > 1:
         return taken
-    return [_flatten(_relevant(config)) for config in configs]
+    return [flat(_relevant(config)) for config in configs]
 
 
 def ordered(value: Any) -> tuple[bool, float, str]:
@@ -154,13 +154,3 @@ def _relevant(config: Mapping[str, Any]) -> dict[str, Any]:
         group: {key: value for key, value in (kept.get(group) or {}).items() if key not in names}
         for group, names in WITHIN.items()
     }
-
-
-def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted keys to scalars."""
-    if not isinstance(config, Mapping):
-        return {prefix: config}
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        flat |= _flatten(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat

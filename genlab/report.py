@@ -20,6 +20,7 @@ from genlab.evaluation.wanted import belongs, everything, wanted
 from genlab.metrics.base import Figure, comparable
 from genlab.repetitions import BESIDE, average, group, originals, real_groups, repetitions
 from genlab.run import Run, atomic, kept_order
+from genlab.training.journal import read
 
 MANY = 12  # names that a message lists
 
@@ -36,21 +37,22 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     """
     named = options["run"]
     found = Run.find([named] if isinstance(named, str) else list(named))
-    runs = [run for run in found if readable(run, alone=len(found) == 1)]
+    page = options.get("format") == "html"
+    runs = [run for run in found if readable(run, len(found) == 1, page)]
+    if not runs:
+        if as_json:
+            print("[]")
+        return 1
     there = begun(runs)
     once = originals(there)
     for copy in [run for run in there if run not in once]:
         print(f"{os.path.relpath(copy.path)}: a copy of another of these runs, so left out", file=sys.stderr)
     table = tabulate(once, options.get("metrics") or "auto")
-    bare = [
-        os.path.relpath(run.path)
-        for run in runs
-        if any(run.checkpoints.glob("*.ckpt")) and not (run.path / "metrics.json").is_file()
-    ]
+    bare = [os.path.relpath(run.path) for run in runs if any(run.checkpoints.glob("*.ckpt")) and not measured(run)]
     if bare:
         which = ",".join(bare) if len(bare) < 4 or not isinstance(named, str) else named
         told = f"{len(bare)} of {len(runs)} runs not measured yet: genlab eval run={shlex.quote(which)}"
-        if not table.figures and not as_json and options.get("format") != "html":
+        if not table.figures and not as_json and not page:
             raise GenlabError(told)
         print(told, file=sys.stderr)
     if as_json:
@@ -61,7 +63,7 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
             for texts, cells in table.rows
         ]
         print(json.dumps(rows))
-    elif options.get("format") == "html":
+    elif page:
         from genlab import webpage
 
         path = Path(options.get("out") or "report.html")
@@ -70,8 +72,30 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     elif options.get("out"):
         print(filed(table, options.get("format") or "rich", Path(options["out"])))
     else:
-        tables.show(table.filled(), options.get("format") or "rich")
+        show(table, options.get("format") or "rich")
     return 0 if len(runs) == len(found) else 1
+
+
+def show(table: tables.Table, format: str) -> None:
+    """Print the table; for reading, one for each data set."""
+    for number, part in enumerate([table] if format == "csv" else apart(table)):
+        if number:
+            print()
+        tables.show(part.filled(), format)
+
+
+def apart(table: tables.Table) -> list[tables.Table]:
+    """A table for each data set, and below it how its own figures were measured; below the last what is said of all."""
+    parts = [part._replace(caption=protocols(part)) for part in table.parts("data").values()]
+    if not parts:
+        return [table]
+    return [*parts[:-1], parts[-1]._replace(caption=[*parts[-1].caption, *table.caption[len(protocols(table)) :]])]
+
+
+def protocols(table: tables.Table) -> list[str]:
+    """How the figures of a table were measured, in lines; of how many runs, a column says."""
+    cells = [(title, texts[0], figure) for texts, found in table.rows for title, figure in found.items()]
+    return captions.caption([(title, model, without(figure.protocol, "runs")) for title, model, figure in cells])
 
 
 def begun(runs: list[Run]) -> list[Run]:
@@ -95,10 +119,16 @@ def begun(runs: list[Run]) -> list[Run]:
     return found
 
 
-def readable(run: Run, alone: bool) -> bool:
-    """Whether config and figures of a run can be read; if not, that is told, or raised of the only one."""
+def readable(run: Run, alone: bool, page: bool) -> bool:
+    """Whether config, state and figures of a run can be read, and for a ``page`` its log; if not, that is told, or
+    raised of the only one."""
+    log = run.path / "metrics.csv"
     try:
-        return isinstance(run.config, dict) and isinstance(measured(run), list)
+        run.intact()
+        measured(run)
+        if page and log.is_file():
+            read(log)
+        return True
     except GenlabError as error:
         if alone:
             raise
@@ -114,7 +144,7 @@ def filed(table: tables.Table, format: str, path: Path) -> Path:
     """
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown):
-        tables.show(table.filled(), format)
+        show(table, format)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as partial:
@@ -138,7 +168,6 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
     """
     kinds: dict[tuple[str, str], list[tuple[str, int]]] = {}  # data set and name to what has a column, in order
     rows: list[tuple[list[str], dict[str, Figure]]] = []
-    protocols: list[tuple[str, str, Mapping[str, Any]]] = []
     hidden = 0
     for found in [*group(runs), *real_groups(runs)]:
         measured_of = repetitions(found.figures)
@@ -162,24 +191,20 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
                     columns.append(kind)
                 title = name + (f" ({letter(columns.index(kind))})" if columns.index(kind) else "")
                 cells[title] = average(figures)
-                protocols.append((title, found.model, cells[title].protocol))
             count = str(len(found.runs)) if found.runs else ""
             rows.append(([found.model, found.data, found.detail, checkpoint, count], cells))
     shown = _chosen(tables.leading(sorted({title for _, cells in rows for title in cells})), metrics)
-    return tables.Table(
-        ["model", "data", "config", "checkpoint", "runs"],
-        shown,
-        [
-            (texts, {title: cells[title] for title in shown if title in cells})
-            for texts, cells in rows
-            if texts[-1] or not cells.keys().isdisjoint(shown)  # a control of nothing that is shown is no row
-        ],
-        [
-            *captions.caption([entry for entry in protocols if entry[0] in shown]),
-            "± standard deviation over several runs; of one, ± standard error",
-            *([f"{hidden} checkpoints between are in their runs' metrics.png"] if hidden else []),
-        ],
-    )
+    kept = [
+        (texts, {title: cells[title] for title in shown if title in cells})
+        for texts, cells in rows
+        if texts[-1] or not cells.keys().isdisjoint(shown)  # a control of nothing that is shown is no row
+    ]
+    table = tables.Table(["model", "data", "config", "checkpoint", "runs"], shown, kept, [])
+    of_all = [
+        "± standard deviation over several runs; of one, ± standard error",
+        *([f"{hidden} checkpoints between are in their runs' metrics.png"] if hidden else []),
+    ]
+    return table._replace(caption=[*protocols(table), *of_all])
 
 
 def ends(checkpoints: Iterable[str]) -> list[str]:

@@ -30,6 +30,9 @@ import yaml
 from genlab import __version__
 from genlab.errors import ConfigError, GenlabError, nearest
 
+GROUPS = ("trainer", "data", "model", "training", "optimizer")
+"""Parts of a config that a training needs."""
+
 
 class Run:
     """One training run.
@@ -76,7 +79,7 @@ class Run:
         found: dict[Path, Run] = {}
         for pattern in (part for text in patterns for part in str(text).split(",") if part):
             folders = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
-            runs = [path for folder in folders for path in below(folder)]
+            runs = [path for folder in folders for path in below(folder) or itself(folder)]
             if not runs:
                 raise no_run(pattern)
             for path in runs:
@@ -85,13 +88,43 @@ class Run:
 
     @functools.cached_property
     def config(self) -> dict[str, Any]:
-        """The resolved config."""
-        return self._read("config.yaml")
+        """The resolved config.
+
+        Raises:
+            GenlabError: it is damaged.
+        """
+        try:
+            config = self._read("config.yaml")
+            for part in GROUPS:
+                if not isinstance(config.get(part, {}), dict | None):
+                    raise GenlabError(f"{self.path / 'config.yaml'}: its {part} is no mapping")
+        except GenlabError as error:
+            raise GenlabError(f"{error}{without_it(self.path)}") from None
+        return config
+
+    def trainable(self) -> dict[str, Any]:
+        """The config, which must have all that a training needs.
+
+        Raises:
+            GenlabError: it lacks something.
+        """
+        for part in GROUPS:
+            if not self.config.get(part):
+                raise GenlabError(f"{self.path / 'config.yaml'}: it has no {part}, so there is nothing to train")
+        return self.config
 
     @property
     def info(self) -> dict[str, Any]:
         """What ``note`` wrote: version, commit, command, status, step."""
         return self._read("run.yaml") if (self.path / "run.yaml").is_file() else {}
+
+    def intact(self) -> None:
+        """Refuse a folder that cannot be read, whether or not a verb has a use for what is in it.
+
+        Raises:
+            GenlabError: config.yaml or run.yaml is damaged.
+        """
+        _ = self.config, self.info
 
     def note(self, **entries: Any) -> None:
         """Add to run.yaml."""
@@ -154,7 +187,7 @@ class Run:
         path = self.path / "metrics.json"
         try:
             return json.loads(path.read_text()) if path.is_file() else {}
-        except json.JSONDecodeError as error:
+        except ValueError as error:  # of JSON, or of bytes that are no text
             raise GenlabError(f"{path}: not valid JSON ({error}); delete it and evaluate again") from None
 
     def save_metrics(self, metrics: dict[str, Any]) -> None:
@@ -166,10 +199,24 @@ class Run:
         try:
             plain = yaml.safe_load((self.path / name).read_text())
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise GenlabError(f"{self.path / name}: not valid YAML: {' '.join(str(error).split())}") from None
+            raise GenlabError(f"{self.path / name}: not valid YAML{where(error)}") from None
         if not isinstance(plain, dict):
             raise GenlabError(f"{self.path / name}: not a YAML mapping")
         return plain
+
+
+def without_it(folder: Path) -> str:
+    """What can be done with a run of which config.yaml is of no use."""
+    lone = next(iter(sorted(folder.glob("checkpoints/*.ckpt"))), None)
+    return f"; genlab sample and eval take ckpt={lone} without it" if lone else ""
+
+
+def where(error: Exception) -> str:
+    """The line that YAML cannot be read beyond, and why."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if isinstance(error, UnicodeDecodeError):
+        return ": it holds bytes that are no text"
+    return f": line {mark.line + 1}: {problem}" if mark else f": {problem or getattr(error, 'reason', error)}"
 
 
 @contextlib.contextmanager
@@ -216,6 +263,11 @@ def below(folder: Path) -> list[Path]:
     return found
 
 
+def itself(folder: Path) -> list[Path]:
+    """A folder with a config.yaml as the run that its run.yaml would say it is, if that were there."""
+    return [folder] if (folder / "config.yaml").is_file() and (folder / "checkpoints").is_dir() else []
+
+
 def no_run(path: str | Path) -> ConfigError:
     """There is no run, and the folder around, below or beside it that may have been meant."""
     reason = "no run there (a run is a folder with a config.yaml)"
@@ -223,6 +275,8 @@ def no_run(path: str | Path) -> ConfigError:
         return ConfigError("run", path, "a folder that cannot be read: Permission denied", "", "command line")
     if Path(path).is_file() and (around := next((p for p in Path(path).parents if (p / "run.yaml").is_file()), None)):
         return ConfigError("run", path, "a file of a run", str(around), "command line")
+    if without := without_it(Path(path)):
+        return ConfigError("run", path, f"its config.yaml is gone{without}", "", "command line")
     below = [file.parent for depth in (1, 2, 3) for file in sorted(Path(path).glob("*/" * depth + "run.yaml"))]
     if below:
         what = "a run is" if len(below) == 1 else f"{len(below)} runs are"
@@ -250,6 +304,16 @@ def option(config: Mapping[str, Any], key: str) -> Any:
     for part in key.split("."):
         node = node.get(part) if isinstance(node, Mapping) else None
     return node
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted keys to scalars."""
+    if not isinstance(config, Mapping):
+        return {prefix: config}
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        found |= flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return found
 
 
 def rank() -> int:

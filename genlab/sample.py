@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from genlab import ranks
+from genlab.agreement import agreed
 from genlab.build import trust
 from genlab.checkpoint import load
 from genlab.choices import tasks
@@ -37,10 +39,12 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
         raise ConfigError("task", task, f"no such task; there are {', '.join(there)}", nearest(task, there))
     if not options["temperature"] > 0:
         raise ConfigError("temperature", options["temperature"], "must be a positive number")
-    path, folder = locate(options)
+    path, folder, run = locate(options)
     writable(folder)
     with ranks.group(options.get("devices") or 1, options.get("device") or "auto") as device:
-        loaded = load(path, device)
+        loaded, told = agreed(load(path, device), run)
+        for line in told if ranks.first() else ():
+            print(f"{path}: {line}", file=sys.stderr)
         page = importlib.import_module(f"genlab.tasks.{task}")
         n = options["n"] if options["n"] is not None else getattr(page, "MANY", MANY)
         seeds = parse_seeds(options.get("seeds"), n)
@@ -81,20 +85,22 @@ def writable(folder: Path) -> None:
         raise GenlabError(f"{folder}: cannot write there: {reason}; out=<folder> puts the samples elsewhere")
 
 
-def locate(options: Mapping[str, Any]) -> tuple[Path, Path]:
-    """The checkpoint file, and the folder that the results go to.
+def locate(options: Mapping[str, Any]) -> tuple[Path, Path, Run | None]:
+    """The checkpoint file, the folder that the results go to, and the run, if one is given.
 
     Raises:
         ConfigError: neither a run nor a checkpoint file is given.
+        GenlabError: the run's folder is damaged.
     """
     out = options.get("out")
     if options.get("run"):
         runs = Run.find([str(options["run"])])
         if len(runs) > 1:
             raise ConfigError("run", options["run"], f"{len(runs)} runs are there; sample takes one", str(runs[0].path))
-        named = str(options.get("ckpt") or "best")
-        path = Path(named) if named.endswith(".ckpt") else runs[0].checkpoint(named)
-        return path, Path(out) if out else runs[0].samples
+        run, named = runs[0], str(options.get("ckpt") or "best")
+        path = Path(named) if named.endswith(".ckpt") else run.checkpoint(named)
+        run.intact()
+        return path, Path(out) if out else run.samples, run
     if options.get("ckpt"):
-        return Path(options["ckpt"]), Path(out) if out else Path("samples")
+        return Path(options["ckpt"]), Path(out) if out else Path("samples"), None
     raise ConfigError("run", "", "give run=<folder> or ckpt=<file>")

@@ -17,6 +17,7 @@ HUGE = 1e12  # figures from here on are written with an exponent
 SMALL = 1e-3  # and those below
 SMALLEST = 1e-6  # with an error of less than this, if they have one
 MARKS = "= exact; <= and >= a bound on the true figure; ~ a stochastic estimate; no mark: a score"
+PAGE = 160  # columns of a pipe that one reads; a table that is turned over is not wider
 WIDE = 8  # figures that a terminal or a page shows side by side
 
 FIRST = ("bpd", "nats", "negative_elbo", "fid", "is", "kid", "precision_3", "recall_3", "modes", "high_quality")
@@ -118,7 +119,7 @@ def _rich(table: Table) -> None:
 
     console = Console() if sys.stdout.isatty() else Console(width=1000)  # never cut in a pipe
     titles, rows, left = table.fitted()
-    for columns in blocks(titles, rows, left, console.width):
+    for columns in blocks(titles, rows, left, min(console.width, PAGE) if left == 1 else console.width):
         drawn = Rich()
         for number in columns:
             drawn.add_column(Text(titles[number]), justify="left" if number < left else "right", overflow="fold")

@@ -18,6 +18,7 @@ from pytorch_lightning import Trainer
 from torch import nn
 
 from genlab import checkpoint
+from genlab.agreement import hold, written
 from genlab.build import admitted, build, later
 from genlab.data.base import Examples
 from genlab.data.batches import Batches
@@ -35,6 +36,7 @@ from genlab.training.devices import processes, strategy
 from genlab.training.loggers import loggers
 from genlab.training.meter import NotFiniteError
 from genlab.training.module import Module, reseed
+from genlab.training.resume import whole
 from genlab.training.settings import Settings
 from genlab.training.storage import AtomicIO
 
@@ -51,11 +53,15 @@ def main(folder: str | Path) -> int:
     quiet()
     last = run.checkpoints / "last.ckpt"
     with writable(run, last), alone(run):
+        state = begun(run, last) if last.is_file() else None
         training = assemble(run)
         module, trainer = training.module, training.trainer
-        if last.is_file() and (done := step_of(run, last)) >= module.steps:
-            say(f"{run.path}: trained already, {done} steps; give trainer.max_steps=... above that to go on")
-            return 0
+        if state is not None:
+            if (done := state["genlab"]["step"]) >= module.steps:
+                say(f"{run.path}: trained already, {done} steps; give trainer.max_steps=... above that to go on")
+                return 0
+            with advised(run, last):
+                whole(last, state, module)
         note(run, status="training", error=None)
         try:
             trainer.fit(module, ckpt_path=last if last.is_file() else None, weights_only=True)
@@ -98,20 +104,34 @@ def writable(run: Run, last: Path) -> Iterator[None]:
         raise GenlabError(f"{where}: cannot write: {reason}; {resumable(last)}") from None
 
 
-def step_of(run: Run, last: Path) -> int:
-    """The step of a run's last checkpoint.
+def begun(run: Run, last: Path) -> dict[str, Any]:
+    """The contents of a run's last checkpoint.
 
     Raises:
         CheckpointError: it is damaged; the message says what can be done without it.
+        ConfigError: the run's config is not the one that it was trained by.
     """
+    run.trainable()
+    with advised(run, last):
+        state = checkpoint.read(last)
+        card = checkpoint.card_of(last, state)
+    hold(run, last, card.config)
+    for line in written(card.version) if rank() == 0 else ():
+        print(f"{last}: {line}", file=sys.stderr)
+    return state
+
+
+@contextlib.contextmanager
+def advised(run: Run, last: Path) -> Iterator[None]:
+    """Within the block a damaged checkpoint is told with what can be done without it."""
     try:
-        step: int = checkpoint.read(last)["genlab"]["step"]
-        return step
+        yield
     except CheckpointError as error:
-        file, best = shlex.quote(os.path.relpath(last)), last.with_name("best.ckpt")
-        alone = f" (weights alone: for sample, eval, and init_from={shown(run)} of a new run)" if best.is_file() else ""
-        again = f"to start over: rm {file} && genlab train run={shown(run)}"
-        raise CheckpointError(f"{error}{alone}; {again}") from None
+        told, there = str(error), checkpoint.others(last)
+        told += there if "beside it" not in told else ""
+        alone = f" (weights alone: for sample, eval, and init_from={shown(run)} of a new run)" * ("beside it:" in told)
+        again = f"to start over: rm {shlex.quote(os.path.relpath(last))} && genlab train run={shown(run)}"
+        raise CheckpointError(f"{told}{alone}; {again}") from None
 
 
 def resumable(last: Path) -> str:
@@ -131,10 +151,7 @@ class Training(NamedTuple):
 
 def assemble(run: Run) -> Training:
     """The LightningModule with its model and batches, and the Trainer, that a run's config describes."""
-    config = run.config
-    for group in ("trainer", "data", "model", "training", "optimizer"):
-        if not isinstance(config.get(group), Mapping):
-            raise GenlabError(f"{run.path / 'config.yaml'}: it has no {group}, so there is nothing to train")
+    config = run.trainable()
     settings: Settings = build(config["trainer"])
     there(settings)
     if processes(settings) > 1:  # two processes with two threads each on two cores ran thirty times slower

@@ -8,15 +8,16 @@ from typing import Any
 from torch import Tensor
 
 
-def amiss(found: Any, own: Mapping[str, Tensor], what: str = "") -> str:
-    """Why tensors are not such as a model's ``own``: another name, shape or kind, or not finite; empty where they are.
+def amiss(found: Any, own: Mapping[str, Tensor], what: str = "", whose: str = "the model") -> str:
+    """Why tensors are not such as ``own``: another name, shape or kind, or not finite; empty where they are.
 
     One fault is told, with the first tensor that has it and how many more have.
 
     Args:
         found: what a file holds.
         own: tensors of these names, shapes and kinds are wanted.
-        what: they are of the model; nothing of its weights, ``its average``, say.
+        what: they are; nothing of the weights themselves, ``its average``, say.
+        whose: ``own`` is.
     """
     of, within = (f"{what} ", f"{what}: ") if what else ("", "")
     if not isinstance(found, Mapping):
@@ -26,11 +27,11 @@ def amiss(found: Any, own: Mapping[str, Tensor], what: str = "") -> str:
     if lacking := [name for name in own if name not in found]:
         return f"{of}has no tensor {listed(lacking)}"
     if foreign := [name for name in found if name not in own]:
-        return f"{of}has {foreign[0]}, the model no such tensor{more(foreign)}"
+        return f"{of}has {foreign[0]}, {whose} no such tensor{more(foreign)}"
     for told in (shape, kind):
         if unlike := [name for name in own if told(found[name]) != told(own[name])]:
             name, theirs, ours = unlike[0], told(found[unlike[0]]), told(own[unlike[0]])
-            return f"{within}{name} is {theirs}, the model's is {ours}{more(unlike)}"
+            return f"{within}{name} is {theirs}, {whose}'s is {ours}{more(unlike)}"
     if wild := [name for name in own if not finite(found[name])]:
         return f"{within}{wild[0]} holds {'NaN' if found[wild[0]].isnan().any() else 'Inf'}{more(wild)}"
     return ""

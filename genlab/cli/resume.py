@@ -42,9 +42,10 @@ def check(folder: str, words: Sequence[str] = (), *, record: bool = False) -> Re
     Raises:
         ConfigErrors: all mistakes in them.
         ConfigError: there is no run.
+        GenlabError: its config.yaml is damaged.
     """
     run, problems = Run(folder), Problems()
-    changed = copy.deepcopy(run.config)
+    changed = copy.deepcopy(run.trainable())
     named = [name for name in os.environ.get(PLUGINS, "").split(os.pathsep) if name]
     for word in words:
         key, equals, text = word.partition("=")

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 from genlab import ranks
+from genlab.agreement import agreed
 from genlab.checkpoint import load
 from genlab.cli import debugging
 from genlab.data.base import Data
@@ -89,8 +90,8 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
 
 
 def tell_new(told: Counter[str], parts: Sequence[Part], title: str, notes: Sequence[Note]) -> None:
-    """Notes on what is asked for of a row, but for those that were told of another."""
-    for line in new_lines(told, title, [mine for note in notes if (mine := note.of(parts)).figures]):
+    """Notes on what is asked for of a row, or on no figure, but for those that were told of another."""
+    for line in new_lines(told, title, [m for note in notes if (m := note.of(parts)).figures or not note.figures]):
         say(line)
 
 
@@ -125,13 +126,13 @@ def of_checkpoint(one: Asked, options: Mapping[str, Any], device: torch.device, 
     """
     if one.row is not None and one.run is not None:
         return one.row, subject.data_of(one.run.config, options)[0]
-    loaded = load(one.checkpoint, device)
-    config = loaded.config if one.run is None else one.run.config
-    data, name = subject.data_of(config, options)
+    loaded, said = agreed(load(one.checkpoint, device), one.run)
+    data, name = subject.data_of(loaded.config, options)
+    title = str(one.run.path if one.run else one.checkpoint)
+    tell(title, [Note((), line) for line in said])
     alike(data, name, loaded.spec)
     prepared(data)
-    title = str(one.run.path if one.run else one.checkpoint)
-    model = str((config.get("choices") or {}).get("model") or type(loaded.model).__name__.lower())
+    model = str((loaded.config.get("choices") or {}).get("model") or type(loaded.model).__name__.lower())
     made = subject.of_model(title, model, loaded, one.checkpoint, int(options["n"]))
     return row_of(made, data, name, options, device, tell), data
 
@@ -145,7 +146,7 @@ def of_ensemble(asked: Sequence[Asked], options: Mapping[str, Any], device: torc
     """
     if len(asked) < 2:
         raise ConfigError("ensemble", True, "takes several runs, run=a,b,c", "false")
-    loaded = [load(one.checkpoint, device) for one in asked]
+    loaded = [agreed(load(one.checkpoint, device), one.run)[0] for one in asked]  # told where alone
     net = Ensemble([member.model for member in loaded]).eval()
     data, name = subject.data_of(loaded[0].config, options)
     for one, member in zip(asked, loaded, strict=True):

@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import importlib.util
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -229,8 +230,8 @@ def answers(entry: Mapping[str, Any], row: Mapping[str, Any], parts: Sequence[Pa
 
 
 def notes(entry: Mapping[str, Any]) -> tuple[Note, ...]:
-    """What is told of an entry of what is done."""
-    return tuple(Note(tuple(figures), *rest) for figures, *rest in entry.get("told", ()))
+    """What is told of an entry of what is done; earlier versions kept text."""
+    return tuple(Note(tuple(note[0]), *note[1:]) for note in entry.get("told", ()) if not isinstance(note, str))
 
 
 def stored(run: Run) -> dict[str, Any]:
@@ -241,10 +242,40 @@ def stored(run: Run) -> dict[str, Any]:
     """
     found: Any = run.metrics
     entries: dict[str, Any] = {"figures": [], "done": {}} | found if isinstance(found, dict) else {}
-    whole = isinstance(entries.get("figures"), list) and isinstance(entries.get("done"), dict)
-    if whole and all({"name", "value", "mark", "stderr", "protocol"} <= set(entry) for entry in entries["figures"]):
+    figures, done = entries.get("figures"), entries.get("done")
+    whole = isinstance(figures, list) and all(is_figure(entry) and "name" in entry for entry in figures)
+    if whole and isinstance(done, dict) and all(map(is_done, done.values())) and found.keys() <= {"figures", "done"}:
         return entries
     raise GenlabError(f"{run.path / 'metrics.json'}: not as evaluation wrote it; delete it and evaluate again")
+
+
+def is_figure(plain: Any) -> bool:
+    """Is it a figure as JSON has it? What is not finite is none that evaluation keeps."""
+    if not isinstance(plain, dict) or not plain.keys() >= set(Figure._fields):
+        return False
+    numbers = [plain["value"], *([] if plain["stderr"] is None else [plain["stderr"]])]
+    finite = all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
+    return finite and isinstance(plain["mark"], str) and isinstance(plain["protocol"], dict)
+
+
+def is_row(plain: Any) -> bool:
+    """Is it a row as JSON has it?"""
+    if not isinstance(plain, dict) or not plain.keys() >= {"run", "model", "data", "step", "metrics"}:
+        return False
+    figures = plain["metrics"]
+    exact = isinstance(figures, dict) and all(
+        is_figure(one) and one.keys() == {*Figure._fields} for one in figures.values()
+    )
+    return exact and all(isinstance(plain[key], str) for key in ("run", "model", "data"))
+
+
+def is_done(entry: Any) -> bool:
+    """Is it an evaluation that is done, as ``keep`` has it?"""
+    if not isinstance(entry, dict) or not is_row(entry.get("row")) or not all(map(is_row, entry.get("controls", ()))):
+        return False
+    asked, told = entry.get("asked", []), entry.get("told", [])
+    pairs = isinstance(asked, list) and all(isinstance(part, list) and len(part) == 2 for part in asked)
+    return pairs and isinstance(told, list) and all(isinstance(note, list | str) for note in told)
 
 
 @contextlib.contextmanager

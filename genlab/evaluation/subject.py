@@ -263,8 +263,14 @@ def _like(spec: Spec) -> str:
 
 
 def data_of(config: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Any, str]:
-    """The data set to measure by, the run's own unless another is given, and its name."""
+    """The data set to measure by, the run's own unless another is given, and its name.
+
+    Raises:
+        ConfigError: neither is there.
+    """
     other = options.get("data")
+    if not (other or config.get("data")):
+        raise ConfigError("data", None, "the checkpoint's config names none; say which, as data=mnist")
     data: Any = build(at_rest(other or config["data"]))
     name = str(getattr(data, "name", type(data).__name__.lower()))
     return data, str(((options if other else config).get("choices") or {}).get("data") or name)

@@ -4,7 +4,34 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
+from genlab.errors import GenlabError
 from genlab.run import atomic
+
+
+def read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and rows of a metrics.csv: a step and numbers, as text, empty where a row has none. A line that does not
+    end was cut by a kill, and is none.
+
+    Raises:
+        GenlabError: it is damaged.
+    """
+    lines = path.read_bytes().decode(errors="replace").splitlines(keepends=True)
+    reader = csv.DictReader([line for line in lines if line.endswith("\n")], restval="")
+    columns, rows = list(reader.fieldnames or ["step"]), list(reader)
+    wrong = [number for number, row in enumerate(rows, 2) if not sound(row)]
+    if wrong or "step" not in columns:
+        where = f"line {wrong[0]}" if "step" in columns else "its first line"
+        raise GenlabError(f"{path}: not as training wrote it, {where}; without the file a run that goes on begins anew")
+    return columns, rows
+
+
+def sound(row: Mapping[str | None, str]) -> bool:
+    """Is it a step and numbers?"""
+    try:
+        numbers = [float(text) for text in row.values() if text]
+    except (TypeError, ValueError):  # of more values than columns the last ones are a list
+        return False
+    return bool(numbers) and row.get("step", "").isdigit()
 
 
 class Journal:
@@ -13,6 +40,9 @@ class Journal:
     Args:
         path: of the file.
         step: rows after this step are dropped: a run that goes on from a checkpoint logs them again.
+
+    Raises:
+        GenlabError: the file is damaged.
     """
 
     def __init__(self, path: Path, step: int = 0):
@@ -20,13 +50,9 @@ class Journal:
         self.columns = ["step"]
         self.rows: list[dict[str, str]] = []
         if path.is_file():
-            with path.open(newline="") as file:
-                reader = csv.DictReader(file)
-                self.columns = list(reader.fieldnames or self.columns)
-                every = list(reader)
-            self.rows = [row for row in every if row["step"].isdigit() and int(row["step"]) <= step]
-            if len(self.rows) < len(every):
-                self._rewrite()
+            self.columns, rows = read(path)
+            self.rows = [row for row in rows if int(row["step"]) <= step]
+            self._rewrite()
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """One row; a second call with the same step adds to it."""

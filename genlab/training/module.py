@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -99,9 +100,12 @@ class Module(LightningModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         for name, modules in self.take_players().items():
-            options = self.optimizer_options(name)
-            self._players[name] = Player(name, modules, lambda parameters, o=options: self._optimizer(parameters, **o))
+            self._players[name] = Player(name, modules, partial(self.optimizer_for, name))
         return [player.optimizer for player in self._players.values()]
+
+    def optimizer_for(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """A player's optimizer, for some parameters."""
+        return self._optimizer(parameters, **self.optimizer_options(player))
 
     def train_dataloader(self) -> Any:
         if self.make_batches is None:
