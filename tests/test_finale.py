@@ -9,9 +9,11 @@ from omegaconf import OmegaConf
 from PIL import Image
 from runs import DIGITS, GAN, make_run
 
-from genlab import curves, finale
+from genlab import curves
 from genlab.evaluation.results import Row
-from genlab.finale import Curve, Montage, Table, verdict
+from genlab.finale.curve import Curve
+from genlab.finale.montage import Montage, pictured, verdict, worded
+from genlab.finale.table import Table
 from genlab.metrics.base import Figure
 from genlab.montage import FAILED, Cell, montage
 from genlab.run import Run
@@ -131,7 +133,7 @@ def test_a_montage_counts_and_crosses_out_what_failed(tmp_path, monkeypatch, cap
         for run, value in zip(runs, (1, 2, 3, 40), strict=True)
     ]
     monkeypatch.setattr(Table, "measure", lambda self, config, show=True: rows)
-    monkeypatch.setattr(finale, "pictured", lambda *_: tmp_path / "p.png")
+    monkeypatch.setattr("genlab.finale.montage.pictured", lambda *_: tmp_path / "p.png")
     ending = Montage("choices.architecture", "choices.method", failed={"fid": {"above": 20}}, names={"tanh": "Tanh"})
     assert ending.table.options == ["n=2500", "metrics=fid"]
     ending.table.format = "csv"
@@ -156,7 +158,7 @@ def test_rows_and_columns_stand_as_the_sweep_words_them(tmp_path, monkeypatch, c
     places = [("none", 0.5), ("r1", 2), ("none", 0.1), ("clip", 2), ("clip", 0.5), ("old", 2)]
     runs = [planted(tmp_path / f"r{n}", {"penalty": p}, model={"width": w}) for n, (p, w) in enumerate(places)]
     monkeypatch.setattr(Table, "measure", lambda self, config, show=True: [])
-    monkeypatch.setattr(finale, "pictured", lambda *_: None)
+    monkeypatch.setattr("genlab.finale.montage.pictured", lambda *_: None)
     config = sweep(tmp_path)
     config.hydra.sweeper = {"params": {"penalty": "clip,none,r1", "model.width": "1,2,3", "seed": 0}}
     config.hydra.overrides = {"task": ["model.width=2,0.1,0.50", "+model.depth=3"]}
@@ -166,10 +168,10 @@ def test_rows_and_columns_stand_as_the_sweep_words_them(tmp_path, monkeypatch, c
     lines = [line.split(",") for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["penalty", "2", "0.1", "0.5"]
     assert [line[0] for line in lines[1:5]] == ["clip", "none", "R1", "old"]
-    assert len(runs) == 6 and finale.worded(config, "seed") == []
+    assert len(runs) == 6 and worded(config, "seed") == []
     config.hydra.overrides.task = ["penalty=none", "model.width=range(1,4)", "data='a b',mnist"]
-    assert finale.worded(config, "model.width") == [1, 2, 3]
-    assert finale.worded(config, "choices.data") == ["a b", "mnist"]
+    assert worded(config, "model.width") == [1, 2, 3]
+    assert worded(config, "choices.data") == ["a b", "mnist"]
 
 
 def test_several_runs_of_a_cell_are_counted(tmp_path):
@@ -180,6 +182,6 @@ def test_several_runs_of_a_cell_are_counted(tmp_path):
 
 def test_a_cells_picture_is_what_sample_makes_and_its_lack_is_told(tmp_path, capsys):
     run = make_run(tmp_path / "gan", GAN, DIGITS)
-    path = finale.pictured(run, "grid", 4, [])
+    path = pictured(run, "grid", 4, [])
     assert path == run.samples / "grid.png" and path.is_file() and capsys.readouterr().out == ""
-    assert finale.pictured(run, "critic", 4, []) is None and "no critic" in capsys.readouterr().err
+    assert pictured(run, "critic", 4, []) is None and "no critic" in capsys.readouterr().err

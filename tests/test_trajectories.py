@@ -9,7 +9,7 @@ from runs import FLOW, MOONS, make_run
 from genlab import config, sample
 from genlab.errors import ConfigError
 from genlab.evaluation.results import Row
-from genlab.finale import Table
+from genlab.finale.table import Table
 from genlab.metrics.base import Figure
 from genlab.metrics.function_evaluations import FunctionEvaluations
 from genlab.models.base import Integrates

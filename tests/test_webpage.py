@@ -8,8 +8,10 @@ import yaml
 from matplotlib.figure import Figure as Picture
 from PIL import Image
 
-from genlab import curves, finale, report, webpage
+from genlab import curves, report, webpage
 from genlab.errors import ConfigError
+from genlab.finale.curve import Curve
+from genlab.finale.table import Table, named
 from genlab.metrics.base import Figure
 from genlab.run import Run
 
@@ -175,14 +177,14 @@ def test_a_sweeps_curve_goes_through_means_with_their_deviations():
 
 
 def test_a_sweep_that_measured_nothing_says_so(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(finale.Table, "measure", lambda self, config, show=True: [])
-    finale.Curve("seed", {"bpd": None}).on_multirun_end(None)
+    monkeypatch.setattr(Table, "measure", lambda self, config, show=True: [])
+    Curve("seed", {"bpd": None}).on_multirun_end(None)
     assert "no figures" in capsys.readouterr().err
 
 
 def test_figures_are_found_with_and_without_their_extractors_names():
     figures = {"support_digits": 1, "support": 2, "fid_digits": 3}
-    assert [finale.named(name, figures) for name in ("support", "fid", "is")] == [1, 3, None]
+    assert [named(name, figures) for name in ("support", "fid", "is")] == [1, 3, None]
 
 
 def test_a_step_that_is_not_kept_is_told_with_those_that_are(tmp_path):
