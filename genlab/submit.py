@@ -23,6 +23,8 @@ from genlab.run import Run, alone, settled
 
 SEARCH_PATH = "hydra.searchpath in command-line"  # Hydra's name for where a folder of the user's comes from
 
+MANY = 12  # names that a message lists
+
 unfinished: list[str] = []
 """What went wrong after the jobs of a sweep, in what it ends in."""
 
@@ -172,6 +174,28 @@ def failures(sweep: Path, before: Mapping[Path, int]) -> dict[str, str]:
         if info.get("status") == "failed" and before.get(path) != noted:
             found[str(path.parent.relative_to(sweep))] = str(info.get("error", "see its log"))
     return found
+
+
+def standing(sweep: Path, jobs: Mapping[str, Mapping[str, Any]], beyond: int = 0) -> list[str]:
+    """How far a sweep has come, in lines.
+
+    Args:
+        sweep: its folder.
+        jobs: the configs of those that are known, by name.
+        beyond: how many others there are.
+    """
+    runs = [Run(path.parent) for path in states(sweep)]
+    known = {name: next((run for run in runs if run.config == config), None) for name, config in jobs.items()}
+    others = [run for run in runs if run not in known.values()][:beyond]
+    all_of_it = [*known.items(), *((run.path.name, run) for run in others), *[("...", None)] * (beyond - len(others))]
+    by_status: dict[str, list[str]] = {"done": []}
+    for name, run in all_of_it:
+        by_status.setdefault("not begun" if run is None else str(run.info.get("status")), []).append(name)
+    lines = [f"{len(by_status.pop('done'))} of {len(all_of_it)} jobs done"]
+    for status, names in by_status.items():
+        shown = dict.fromkeys([*names[:MANY], *["..."] * (len(names) > MANY)])
+        lines.append(f"{status} {len(names)}: {'; '.join(shown)}")
+    return lines
 
 
 def claim(folder: str, name: str = "hydra.run.dir") -> str:

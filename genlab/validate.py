@@ -42,12 +42,16 @@ class Checked:
         jobs: what it composes to; several in a sweep.
         plugins: packages and folders that it names.
         constant: keys that are the same in all jobs of a sweep.
+        names: of the jobs, the words that tell them apart.
+        beyond: jobs of a sweep beyond those that are checked one by one.
     """
 
     overrides: list[str]
     jobs: list[Composed]
     plugins: list[str]
     constant: list[str]
+    names: list[str]
+    beyond: int
 
     @property
     def config(self) -> dict[str, Any]:
@@ -84,7 +88,7 @@ def check(
     swept = [typed_last.get(word.key, word) for word in varied]  # in the order of Hydra's jobs
     swept += [word for word in words if word.key not in {word.key for word in varied}]
     added: dict[str, str] = {}
-    jobs, left_out = [], Problems()
+    jobs, names, left_out = [], [], Problems()
     for choice in itertools.islice(itertools.product(*(word.values or ("",) for word in swept)), JOBS):
         job = [replace(word, values=(value,)) for word, value in zip(swept, choice, strict=True)]
         composed = check_job(job, folders, own := Problems(), added)
@@ -93,6 +97,8 @@ def check(
             (left_out if skipped else problems).add(error)
         if composed is not None and not skipped:
             jobs.append(composed)
+            apart = zip(swept, choice, strict=True)
+            names.append(" ".join(f"{word.key}={value}" for word, value in apart if len(word.values) > 1))
     for error in left_out.found.values() if not jobs else ():
         problems.add(error)
     for word in varied:
@@ -102,7 +108,8 @@ def check(
     problems.stop()
     overrides = [added.get(word.key, word.prefix) + word.rest for word in words]
     constant = [word.key for word in swept if len(word.values) < 2 and not word.key.startswith(("hydra.", "hydra/"))]
-    return Checked(overrides, jobs, plugins, constant)
+    beyond = max(0, math.prod(max(1, len(word.values)) for word in swept) - JOBS)
+    return Checked(overrides, jobs, plugins, constant, names, beyond)
 
 
 def is_left_out(composed: Composed, problems: Problems) -> bool:

@@ -482,7 +482,12 @@ def test_an_interrupted_sweep_ends_after_its_job_has_saved(send, tmp_path):
     words += ["trainer.log_every=1", "trainer.accelerator=cpu"]
     variables = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
-        [sys.executable, "-m", "genlab", "train", *words], cwd=tmp_path, env=variables, start_new_session=True
+        [sys.executable, "-m", "genlab", "train", *words],
+        cwd=tmp_path,
+        env=variables,
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         logs: list[Path] = []
         while process.poll() is None and not any(log.read_text().count("\n") > 2 for log in logs):
@@ -490,8 +495,20 @@ def test_an_interrupted_sweep_ends_after_its_job_has_saved(send, tmp_path):
             logs = list(tmp_path.glob("sweep/*/metrics.csv"))
         send(process.pid, signal.SIGINT)
         assert process.wait(60) == 130
+        told = process.stderr.read()
     (run,) = [Run(path.parent) for path in tmp_path.glob("sweep/*/config.yaml")]
     assert run.info["status"] == "interrupted" and (run.checkpoints / "last.ckpt").is_file()
+    assert "0 of 2 jobs done\ninterrupted 1: data=moons\nnot begun 1: data=ring\ngo on with: genlab train -m " in told
+
+
+def test_how_far_a_sweep_has_come_counts_every_job_once(tmp_path):
+    jobs = {f"seed={seed}": {"seed": seed} for seed in range(20)}
+    for seed, status in ((0, "done"), (1, "done"), (2, "failed"), (3, "interrupted"), (70, "done")):
+        Run.create(tmp_path / str(seed), {"seed": seed}, []).note(status=status)
+    first, *lines = submit.standing(tmp_path, jobs, beyond=5)
+    assert first == "3 of 25 jobs done"
+    assert lines[:2] == ["failed 1: seed=2", "interrupted 1: seed=3"]
+    assert lines[2].startswith("not begun 20: seed=4; seed=5; ") and lines[2].endswith("seed=15; ...")
 
 
 def test_a_run_interrupted_before_its_first_step_says_how_to_start_it(tmp_path, monkeypatch, capsys):

@@ -54,7 +54,12 @@ def train(line: Line) -> int:
         folder = submit.submit(overrides, line.hydra)
     except KeyboardInterrupt:
         if multirun:
-            print(f"of what there is: {then}", file=sys.stderr, flush=True)
+            configs = {name: job.config for name, job in zip(checked.names, checked.jobs, strict=True)}
+            lines: list[str] = []
+            with contextlib.suppress(GenlabError):  # of a run that is damaged; that it was interrupted matters more
+                lines += submit.standing(Path(place), configs, checked.beyond) if len(configs) > 1 else []
+            lines.append(f"go on with: {again(line, place)}")
+            print(*lines, f"of what there is: {then}", sep="\n", file=sys.stderr, flush=True)
         raise
     if not multirun:
         return go(shown(folder)) if folder else 0
@@ -66,6 +71,13 @@ def train(line: Line) -> int:
     if submit.unfinished:
         raise GenlabError("; ".join(submit.unfinished))
     return 0
+
+
+def again(line: Line, place: str) -> str:
+    """The command that goes on with a sweep in its folder."""
+    words = [word for word in line.words if not word.startswith("hydra.sweep.dir=")]
+    folders = [word for folder in line.folders for word in ("--config-dir", folder)]
+    return shlex.join(["genlab", "train", *line.hydra, *folders, *words, f"hydra.sweep.dir={place}"])
 
 
 def look(line: Line) -> int:
