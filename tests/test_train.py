@@ -179,6 +179,16 @@ def test_a_loss_that_is_no_number_stops_with_step_part_and_checkpoint(tmp_path, 
     assert run.info["status"] == "failed"
 
 
+def test_weights_that_a_step_has_spoilt_are_not_kept(tmp_path):
+    """No loss has told of them yet."""
+    run = make(tmp_path / "run", *GAN, "trainer.max_steps=1", "++training.players.generator.lr=1e39")
+    with pytest.raises(
+        NotFiniteError, match=r"step 1: \S+ is not finite; training stopped; there is no checkpoint yet"
+    ):
+        train.main(run.path)
+    assert not list(run.checkpoints.glob("*.ckpt")) and run.info["status"] == "failed"
+
+
 def test_patience_and_max_time_end_a_run_in_order(tmp_path):
     patient = make(tmp_path / "a", *VAE, "trainer.max_steps=100000", "trainer.validate_every=2", "trainer.patience=2",
                    "optimizer.lr=1.0")  # fmt: skip

@@ -8,10 +8,13 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genlab.cli.line import Line
 from genlab.errors import ConfigErrors, GenlabError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from genlab.validate import Checked
 
 
 class SweepError(GenlabError):
@@ -54,12 +57,7 @@ def train(line: Line) -> int:
         folder = submit.submit(overrides, line.hydra)
     except KeyboardInterrupt:
         if multirun:
-            configs = {name: job.config for name, job in zip(checked.names, checked.jobs, strict=True)}
-            lines: list[str] = []
-            with contextlib.suppress(GenlabError):  # of a run that is damaged; that it was interrupted matters more
-                lines += submit.standing(Path(place), configs, checked.beyond) if len(configs) > 1 else []
-            lines.append(f"go on with: {again(line, place)}")
-            print(*lines, f"of what there is: {then}", sep="\n", file=sys.stderr, flush=True)
+            print(*how_far(checked, line, place), f"of what there is: {then}", sep="\n", file=sys.stderr, flush=True)
         raise
     if not multirun:
         return go(shown(folder)) if folder else 0
@@ -73,11 +71,19 @@ def train(line: Line) -> int:
     return 0
 
 
-def again(line: Line, place: str) -> str:
-    """The command that goes on with a sweep in its folder."""
+def how_far(checked: Checked, line: Line, place: str) -> list[str]:
+    """What has become of each job of an interrupted sweep, and the command that goes on with it in its folder."""
+    from genlab import submit
+
     words = [word for word in line.words if not word.startswith("hydra.sweep.dir=")]
     folders = [word for folder in line.folders for word in ("--config-dir", folder)]
-    return shlex.join(["genlab", "train", *line.hydra, *folders, *words, f"hydra.sweep.dir={place}"])
+    again = shlex.join(["genlab", "train", *line.hydra, *folders, *words, f"hydra.sweep.dir={place}"])
+    told: list[str] = []
+    if len(checked.jobs) > 1:
+        configs = {name: job.config for name, job in zip(checked.names, checked.jobs, strict=True)}
+        with contextlib.suppress(GenlabError):  # of a run that is damaged; that it was interrupted matters more
+            told = submit.standing(Path(place), configs, checked.beyond)
+    return [*told, f"go on with: {again}"]
 
 
 def look(line: Line) -> int:

@@ -21,6 +21,7 @@ from genlab.run import Run, stem
 from genlab.training.journal import Journal
 from genlab.training.meter import NotFiniteError
 from genlab.training.module import Module, validation_batches
+from genlab.weights import finite
 
 
 class Part:
@@ -155,6 +156,7 @@ class Keep(Part):
         if not (ends or best or lasts or step % self.every == 0 or step == 100):
             return
         module.meter.check()
+        self.check(trainer, module, step)
         if best:
             trainer.save_checkpoint(self.run.checkpoints / "best.ckpt", weights_only=True)
         if lasts:
@@ -163,6 +165,20 @@ class Keep(Part):
             trainer.save_checkpoint(self.run.checkpoints / "last.ckpt")
             if trainer.is_global_zero:
                 self.run.note(step=step)
+
+    def check(self, trainer: Trainer, module: Module, step: int) -> None:
+        """Keep what was last kept where the step itself has spoilt the weights, of which no loss has told yet.
+
+        Raises:
+            NotFiniteError: it has.
+        """
+        tensors = [*module.model.named_parameters(), *module.model.named_buffers()]
+        wild = next((name for name, tensor in tensors if not finite(tensor)), None)
+        spoilt = wild is not None
+        if trainer.world_size > 1:
+            spoilt = trainer.strategy.reduce_boolean_decision(spoilt, all=False)
+        if spoilt:
+            raise NotFiniteError(f"step {step}: {wild or 'a weight of another rank'} is not finite")
 
 
 class Pictures(Part):

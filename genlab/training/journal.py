@@ -21,7 +21,7 @@ def read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     wrong = [number for number, row in enumerate(rows, 2) if not sound(row)]
     if wrong or "step" not in columns:
         where = f"line {wrong[0]}" if "step" in columns else "its first line"
-        raise GenlabError(f"{path}: not as training wrote it, {where}; without the file a run that goes on begins anew")
+        raise GenlabError(f"{path}: not as training wrote it, {where}; delete it, and the run goes on with a new one")
     return columns, rows
 
 
