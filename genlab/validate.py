@@ -150,6 +150,7 @@ def check_job(
     fixed = [word for word in words if word.group or word.prefix or word.key.startswith(("hydra.", "hydra/"))]
     free = [word for word in words if word not in fixed]
     composed: Composed | None
+    taken = list(words)
     try:
         composed = config.compose("train", overrides(words), folders)
     except COMPOSE_ERRORS:
@@ -169,7 +170,8 @@ def check_job(
     if composed is not None:
         composed = replace(composed, config=settled_whole(composed, words))
         slips = [word for word in words if (word.slip and word.key in PICKED) or misdirected(word)]
-        own = composition([word for word in words if word not in slips], folders, Problems()) if slips else None
+        apart = {word.key for word in slips}
+        own = composition([word for word in taken if word.key not in apart], folders, Problems()) if slips else None
         sound = settled_whole(own, words) if own else None
         origin = Origin(words, folders, composed)
         doubtful = {word.key for word in words if word.rest == STANDS_IN}

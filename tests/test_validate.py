@@ -172,6 +172,7 @@ def test_values_that_cannot_be_are_refused(word):
         (["model=vae", "model.likelihood=bernouli"], "model.likelihood"),
         (["model=vae", "trainer.max_time=banana"], "trainer.max_time"),
         (["model=vae", "model.latent=0"], "model.latent"),
+        (["model=gan", "training.critic_steps=0"], "training.critic_steps"),
     ],
 )
 def test_contradictions_are_refused(words, key):
@@ -186,6 +187,13 @@ def test_a_penalty_that_restrains_a_critic_will_do():
 def test_a_loss_that_stands_in_for_a_slip_contradicts_nothing():
     found = problems("model=wgan_gp", "loss=wassserstein", "trainer.precision=16-mixed", "loss.beta=1")
     assert set(found) == {"loss", "trainer.precision", "loss.beta"}
+
+
+@pytest.mark.parametrize("slip", ["optimizer=adan", "loss=hing", "penalty=gradiant"])
+def test_an_option_that_stands_in_for_a_slip_hides_no_contradiction(slip):
+    """Keys among them that no file lists, as ``data.limit``."""
+    found = problems("model=wgan_gp", slip, "data.limit=0", "data.levels=300", "training.critic_steps=0")
+    assert set(found) == {slip.partition("=")[0], "data.limit", "data.levels", "training.critic_steps"}
 
 
 def test_points_without_a_recipe_of_their_own_have_that_of_points(tmp_path):

@@ -22,6 +22,7 @@ LEAST = {
     "trainer.keep_every": 1,
     "trainer.sample_every": 1,
     "trainer.patience": 1,
+    "training.critic_steps": 1,
     "model.latent": 1,
     "model.pack": 1,
     "penalty.every": 1,
