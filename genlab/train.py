@@ -24,6 +24,7 @@ from genlab.data.base import Examples
 from genlab.data.batches import Batches
 from genlab.errors import CheckpointError, ConfigError, DataError, GenlabError
 from genlab.initialise import initialise
+from genlab.jobs import answered_by
 from genlab.models.base import Density, Game
 from genlab.models.conditions import in_turn
 from genlab.noise import Noise
@@ -78,10 +79,10 @@ def main(folder: str | Path) -> int:
             if "state_dict" not in str(error):
                 raise
             raise CheckpointError(f"{last}: its weights are not those of the model in {run.path}/config.yaml") from None
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):  # of the first Lightning makes the second
             note(run, status="interrupted")
             say(f"stopped before it could save; {resumable(last)}; go on with: genlab train run={shown(run)}")
-            raise
+            raise KeyboardInterrupt from None
         except BaseException as error:
             note(run, status="failed", error=" ".join(f"{type(error).__name__}: {error}".split()))
             raise
@@ -267,8 +268,9 @@ def finish(run: Run, training: Training) -> int:
     module, validated = training.module, training.validate
     step = module.global_step
     if training.stop.signal is not None:
-        run.note(status="interrupted", step=step)
-        say(f"stopped after step {step}, saved; go on with: genlab train run={shown(run)}")
+        with answered_by(lambda number, frame: None):  # what is pressed again must not take this away
+            run.note(status="interrupted", step=step)
+            say(f"stopped after step {step}, saved; go on with: genlab train run={shown(run)}")
         return 130
     module.to(training.trainer.strategy.root_device)  # Lightning has left it on the processor, the average not
     with module.averaged() as model:

@@ -19,7 +19,7 @@ from genlab import checkpoint, cli, config, train
 from genlab.errors import CheckpointError, ConfigError, GenlabError
 from genlab.run import Run, alone, settled
 from genlab.training.average import Average
-from genlab.training.callbacks import Keep
+from genlab.training.callbacks import Keep, Stop
 from genlab.training.journal import Journal
 from genlab.training.meter import Meter, NotFiniteError
 from genlab.training.settings import Settings
@@ -104,6 +104,41 @@ def test_interrupting_saves_the_step_and_goes_on_from_it(tmp_path, monkeypatch, 
     assert "genlab train run=" in capsys.readouterr().out
     assert train.main(stopped.path) == 0
     assert equal(weights(undisturbed), weights(stopped))
+
+
+def interrupting(step: int, times: int):
+    """Training steps of which one is under way when Ctrl-C comes so many times."""
+    take = train.Module.training_step
+
+    def interrupted(self, batch, index):
+        for _ in range(times if self.global_step == step else 0):
+            os.kill(os.getpid(), signal.SIGINT)
+        take(self, batch, index)
+
+    return interrupted
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_key_that_bounces_interrupts_once(tmp_path, monkeypatch, capsys, times):
+    run = make(tmp_path / "a", *GAN, "trainer.max_steps=30")
+    monkeypatch.setattr(train.Module, "training_step", interrupting(12, times))
+    assert train.main(run.path) == 130
+    assert run.info["status"] == "interrupted" and run.info["step"] == 13
+    assert "stopped after step 13, saved; go on with: genlab train run=" in capsys.readouterr().out
+    assert checkpoint.read(run.checkpoint("last"))["genlab"]["step"] == 13
+
+
+def test_interrupting_again_later_ends_it_at_once(tmp_path, monkeypatch, capsys):
+    run = make(tmp_path / "a", *GAN, "trainer.max_steps=30", "trainer.checkpoint_every=10")
+    monkeypatch.setattr(Stop, "AGAIN", -1.0)  # whatever comes is later
+    monkeypatch.setattr(train.Module, "training_step", interrupting(12, 2))
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train.main(run.path)
+    signal.signal(signal.SIGINT, before)  # which Lightning leaves ignored
+    assert run.info["status"] == "interrupted"
+    assert "stopped before it could save; " in capsys.readouterr().out
+    assert checkpoint.read(run.checkpoint("last"))["genlab"]["step"] == 10
 
 
 def test_a_run_leaves_signals_and_memory_as_they_were(tmp_path):

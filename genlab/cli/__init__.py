@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 
 from genlab import __version__
@@ -17,10 +18,17 @@ from genlab.errors import ConfigError, ConfigErrors, GenlabError, UsageError, ne
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command line; the exit code."""
+    """Run one command line, this process's own if none is given; the exit code."""
     # Threads that spin while they wait made two busy processes on two cores ten times slower; these sleep.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    arguments = sys.argv[1:] if arguments is None else arguments
+    code = answer(sys.argv[1:] if arguments is None else arguments)
+    if code == 130 and arguments is None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again, it would spoil what libraries do at exit
+    return code
+
+
+def answer(arguments: list[str]) -> int:
+    """Run one command line and tell what it ended in; the exit code."""
     try:
         return run(arguments)
     except GenlabError as error:

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from pytorch_lightning import Callback, Trainer
 
@@ -200,12 +200,16 @@ class Pictures(Part):
 class Stop(Part):
     """Ctrl-C, a scheduler's SIGTERM and ``max_time`` end the run after the step that is under way, with a checkpoint.
 
-    A second Ctrl-C ends it at once.
+    Another Ctrl-C, more than ``AGAIN`` seconds later, ends it at once; sooner it is the same one, which a key that
+    bounces or a launcher that passes it on may send twice.
     """
+
+    AGAIN: ClassVar[float] = 1.0
 
     def __init__(self, seconds: float | None):
         self.seconds = seconds
         self.signal: int | None = None
+        self._asked = 0.0
 
     def start(self, trainer: Trainer, module: Module) -> None:
         self._trainer = trainer
@@ -219,7 +223,10 @@ class Stop(Part):
             trainer.should_stop = trainer.strategy.reduce_boolean_decision(trainer.should_stop, all=False)
 
     def _caught(self, number: int, frame: Any) -> None:
-        if self.signal is not None and number == signal.SIGINT:
+        now = time.monotonic()
+        if self.signal is None:
+            self._asked = now
+        elif number == signal.SIGINT and now - self._asked > self.AGAIN:
             raise KeyboardInterrupt
         self.signal = number
         self._trainer.should_stop = True
