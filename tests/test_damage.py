@@ -179,6 +179,11 @@ def module(measured):
     return train.assemble(measured).module
 
 
+def validated(state):
+    """What is kept of validations."""
+    return next(value for key, value in state["callbacks"].items() if "Beside" in key)["Validate"]
+
+
 def first(key, change):
     """An edit of an entry of the state of the first parameter's optimizer."""
     return lambda state: state["optimizer_states"][0]["state"][0].update({key: change})
@@ -194,7 +199,12 @@ def first(key, change):
         ),
         (lambda state: state["loops"].clear(), "its step is 2, and Lightning counts None"),
         (lambda state: state["genlab"].update(step=1), "its step is 1, and Lightning counts 2"),
+        (
+            lambda state: state["genlab"]["spec"].update(levels=4),
+            "its spec: levels is 4, of the data that are there 17",
+        ),
         (lambda state: state["callbacks"].clear(), "no best validation"),
+        (lambda state: validated(state).update(best=math.nan), "no best validation"),
         (lambda state: state["meter"].update(elbo=([1], [math.nan])), "its meter holds no losses of elbo"),
         (lambda state: state["meter"].update(elbo=3), r"\w"),
         (lambda state: state["state_dict"].popitem(), "has no tensor "),

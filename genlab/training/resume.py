@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from genlab.checkpoint import blamed, of_model
 from genlab.models.base import averaged
 from genlab.run import option
+from genlab.spec import Spec
 from genlab.training.module import Module
 from genlab.weights import amiss
 
@@ -38,6 +39,9 @@ def whole(path: Any, state: Mapping[str, Any], module: Module) -> None:
         done = option((option(state, "loops.fit_loop") or {}).get(STEPS) or {}, "total.completed")
         if done != about["step"]:
             raise ValueError(f"its step is {about['step']}, and Lightning counts {done}")
+        then, now = Spec.from_dict(about["spec"]).to_dict(), module.spec.to_dict()
+        if others := [key for key in now if then[key] != now[key]]:
+            raise ValueError(f"its spec: {others[0]} is {then[others[0]]}, of the data that are there {now[others[0]]}")
         if module.settings.strategy == "fsdp":  # gathers what it has sharded under names and shapes of its own
             return
         if reason := of_weights(state, module) or of_optimizers(state["optimizer_states"], module):
@@ -46,7 +50,7 @@ def whole(path: Any, state: Mapping[str, Any], module: Module) -> None:
             if len(steps) != len(values) or not all(map(math.isfinite, values)):
                 raise ValueError(f"its meter holds no losses of {name}")
         best = option(state["callbacks"], "Beside.Validate") or {}
-        if not {"best", "best_step", "since"} <= {*best}:
+        if not {"best", "best_step", "since"} <= {*best} or not math.isfinite(best["best"] or 0):
             raise ValueError("its callbacks have no best validation")
 
 
