@@ -3,6 +3,9 @@
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
+MANY = 12
+"""Names that a message lists."""
+
 
 class GenlabError(Exception):
     """Something failed while running; printed as ``error: <message>``."""
@@ -16,6 +19,10 @@ class DataError(GenlabError):
 
 class CheckpointError(GenlabError):
     """A checkpoint is missing, damaged or not to be trusted; the message names the file."""
+
+
+class PictureError(GenlabError):
+    """A picture cannot be written; the message names the file."""
 
 
 class NumericalError(GenlabError):

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from genlab.errors import GenlabError
-from genlab.run import atomic
+from genlab.run import picture
 from genlab.spec import Spec
 
 SMALLEST = 400  # pixels of the shorter side of a grid
@@ -58,14 +58,11 @@ def save_grid(
         titles: beside the images.
 
     Raises:
-        GenlabError: the file cannot be written.
+        PictureError: the file cannot be written.
     """
-    picture = grid(x, spec, columns, groups, titles)
-    try:
-        with atomic(Path(path)) as partial:
-            picture.save(partial, format="PNG")
-    except OSError as error:
-        raise GenlabError(f"{path}: cannot write the picture: {error.strerror or error}") from None
+    drawn = grid(x, spec, columns, groups, titles)
+    with picture(path) as partial:
+        drawn.save(partial, format="PNG")
 
 
 def grid(

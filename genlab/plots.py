@@ -17,9 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 from torch import Tensor
 
-from genlab.errors import GenlabError
 from genlab.metrics.integral import integrate
-from genlab.run import atomic
+from genlab.run import picture
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")  # told apart by every eye (Paul Tol)
 TEN = (*COLOURS, "#222222", "#cc5500", "#8855cc", "#999999")  # for as many classes
@@ -244,12 +243,12 @@ def sheets(path: str | Path, pictures: Mapping[str, Any]) -> None:
         path: of the PNG.
         pictures: title to an image of Pillow's.
     """
-    shares = [picture.height / picture.width for picture in pictures.values()]
+    shares = [image.height / image.width for image in pictures.values()]
     figure = Figure(figsize=(8, 8 * sum(shares) + 0.35 * len(shares)), dpi=110, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(shares), 1, squeeze=False, height_ratios=shares).flatten()
-    for one, (title, picture) in zip(axes, pictures.items(), strict=True):
-        one.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    for one, (title, image) in zip(axes, pictures.items(), strict=True):
+        one.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         one.set_title(title, loc="left", fontsize=10)
         one.axis("off")
     save(figure, path)
@@ -339,10 +338,7 @@ def save(figure: Figure, path: str | Path) -> None:
     """Write a PNG, whole or not at all.
 
     Raises:
-        GenlabError: it cannot be written.
+        PictureError: it cannot be written.
     """
-    try:
-        with atomic(Path(path)) as partial:
-            figure.savefig(partial, format="png")
-    except OSError as error:
-        raise GenlabError(f"{path}: cannot write the picture: {error.strerror or error}") from None
+    with picture(path) as partial:
+        figure.savefig(partial, format="png")

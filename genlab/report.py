@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from genlab import captions, tables
-from genlab.errors import ConfigError, GenlabError, nearest
+from genlab.errors import MANY, ConfigError, GenlabError, nearest
 from genlab.evaluation.results import measured
 from genlab.evaluation.wanted import belongs, everything, wanted
 from genlab.metrics.base import Figure, comparable
 from genlab.repetitions import BESIDE, average, group, originals, real_groups, repetitions
 from genlab.run import Run, atomic, kept_order
 from genlab.training.journal import read
-
-MANY = 12  # names that a message lists
 
 
 def main(options: Mapping[str, Any], as_json: bool = False) -> int:

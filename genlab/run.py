@@ -28,7 +28,7 @@ from typing import Any
 import yaml
 
 from genlab import __version__
-from genlab.errors import ConfigError, GenlabError, nearest
+from genlab.errors import ConfigError, GenlabError, PictureError, nearest
 
 GROUPS = ("trainer", "data", "model", "training", "optimizer")
 """Parts of a config that a training needs."""
@@ -251,6 +251,20 @@ def settled(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
         if isinstance(given, str) and Path(given).expanduser().exists():
             data[name] = str(Path(given).expanduser().absolute())
     return config | {"trainer": trainer, "data": data}
+
+
+@contextlib.contextmanager
+def picture(path: str | Path) -> Iterator[Path]:
+    """``atomic``, of a picture.
+
+    Raises:
+        PictureError: it cannot be written.
+    """
+    try:
+        with atomic(Path(path)) as partial:
+            yield partial
+    except OSError as error:
+        raise PictureError(f"{path}: cannot write the picture: {error.strerror or error}") from None
 
 
 def below(folder: Path) -> list[Path]:

@@ -17,13 +17,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from genlab.config import COMPOSE_ERRORS, VERSION_BASE, plain, plainly, searching
-from genlab.errors import ConfigError, GenlabError
+from genlab.errors import MANY, ConfigError, GenlabError
 from genlab.presets import conf_folder
 from genlab.run import Run, alone, settled
 
 SEARCH_PATH = "hydra.searchpath in command-line"  # Hydra's name for where a folder of the user's comes from
-
-MANY = 12  # names that a message lists
 
 unfinished: list[str] = []
 """What went wrong after the jobs of a sweep, in what it ends in."""

@@ -22,7 +22,7 @@ from genlab.agreement import hold, written
 from genlab.build import admitted, build, later
 from genlab.data.base import Examples
 from genlab.data.batches import Batches
-from genlab.errors import CheckpointError, ConfigError, DataError, GenlabError
+from genlab.errors import CheckpointError, ConfigError, DataError, GenlabError, PictureError
 from genlab.initialise import initialise
 from genlab.jobs import answered_by
 from genlab.models.base import Density, Game
@@ -70,10 +70,10 @@ def main(folder: str | Path) -> int:
             note(run, status="failed", error=str(error))
             calmer = "a lower optimizer.lr or trainer.gradient_clip_val=1 in a new run may hold"
             raise NotFiniteError(f"{error}; training stopped; {resumable(last)}; {calmer}") from None
-        except CheckpointError as error:
+        except (CheckpointError, PictureError) as error:
             note(run, status="failed", error=str(error))
             told = f"{error}; {resumable(last)}; make room, then: genlab train run={shown(run)}"
-            raise CheckpointError(told) from None
+            raise type(error)(told) from None
         except RuntimeError as error:
             note(run, status="failed", error=" ".join(str(error).split())[:200])
             if "state_dict" not in str(error):

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from genlab import checkpoint, cli, config, train
-from genlab.errors import CheckpointError, ConfigError, GenlabError
+from genlab.errors import CheckpointError, ConfigError, GenlabError, PictureError
 from genlab.run import Run, alone, settled
 from genlab.training.average import Average
 from genlab.training.callbacks import Keep, Stop
@@ -311,6 +311,17 @@ def test_a_full_disk_leaves_the_checkpoint_that_was_there(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_picture_that_cannot_be_written_says_how_to_go_on(tmp_path, monkeypatch):
+    run = make(tmp_path / "run", *GAN, "trainer.max_steps=30", "trainer.checkpoint_every=10", "trainer.sample_every=15")
+    monkeypatch.chdir(tmp_path)
+    run.samples.write_bytes(b"")  # a file where the folder was to be
+    with pytest.raises(PictureError, match=r"cannot write the picture: .*last\.ckpt; .*genlab train run=run$"):
+        train.main(run.path)
+    assert run.info["status"] == "failed" and run.info["step"] == 10
+    run.samples.unlink()
+    assert train.main(run.path) == 0
 
 
 def test_checkpoints_that_are_damaged_or_not_to_be_trusted_are_refused(tmp_path):
