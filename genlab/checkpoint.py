@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from genlab import __version__
 from genlab.build import build
 from genlab.errors import CheckpointError, ConfigError
+from genlab.files import atomic
 from genlab.models.base import Game, averaged
-from genlab.run import atomic, option
+from genlab.run import option
 from genlab.spec import Spec
 from genlab.weights import amiss
 

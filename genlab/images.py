@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from genlab.errors import GenlabError
-from genlab.run import picture
+from genlab.files import picture
 from genlab.spec import Spec
 
 SMALLEST = 400  # pixels of the shorter side of a grid

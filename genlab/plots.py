@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 from torch import Tensor
 
+from genlab.files import picture
 from genlab.metrics.integral import integrate
-from genlab.run import picture
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")  # told apart by every eye (Paul Tol)
 TEN = (*COLOURS, "#222222", "#cc5500", "#8855cc", "#999999")  # for as many classes

@@ -17,9 +17,10 @@ from genlab import captions, tables
 from genlab.errors import MANY, ConfigError, GenlabError, nearest
 from genlab.evaluation.results import measured
 from genlab.evaluation.wanted import belongs, everything, wanted
+from genlab.files import atomic
 from genlab.metrics.base import Figure, comparable
 from genlab.repetitions import BESIDE, average, group, originals, real_groups, repetitions
-from genlab.run import Run, atomic, kept_order
+from genlab.run import Run, kept_order
 from genlab.training.journal import read
 
 

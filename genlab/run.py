@@ -28,7 +28,8 @@ from typing import Any
 import yaml
 
 from genlab import __version__
-from genlab.errors import ConfigError, GenlabError, PictureError, nearest
+from genlab.errors import ConfigError, GenlabError, nearest
+from genlab.files import atomic
 
 GROUPS = ("trainer", "data", "model", "training", "optimizer")
 """Parts of a config that a training needs."""
@@ -219,22 +220,6 @@ def where(error: Exception) -> str:
     return f": line {mark.line + 1}: {problem}" if mark else f": {problem or getattr(error, 'reason', error)}"
 
 
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that replaces it when the block ends well, and goes away when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    except OSError as error:
-        if error.filename in (None, str(partial)):  # a failed write does not say where; nobody knows the partial file
-            error.filename = str(path)
-        raise
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 BUDGETS = ("max_steps", "max_epochs")
 
 
@@ -251,20 +236,6 @@ def settled(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
         if isinstance(given, str) and Path(given).expanduser().exists():
             data[name] = str(Path(given).expanduser().absolute())
     return config | {"trainer": trainer, "data": data}
-
-
-@contextlib.contextmanager
-def picture(path: str | Path) -> Iterator[Path]:
-    """``atomic``, of a picture.
-
-    Raises:
-        PictureError: it cannot be written.
-    """
-    try:
-        with atomic(Path(path)) as partial:
-            yield partial
-    except OSError as error:
-        raise PictureError(f"{path}: cannot write the picture: {error.strerror or error}") from None
 
 
 def below(folder: Path) -> list[Path]:

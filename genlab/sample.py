@@ -18,8 +18,9 @@ from genlab.build import trust
 from genlab.checkpoint import load
 from genlab.choices import tasks
 from genlab.errors import ConfigError, GenlabError, nearest
+from genlab.files import atomic
 from genlab.pictures import save_picture
-from genlab.run import Run, atomic
+from genlab.run import Run
 from genlab.validation.requests import parse_seeds
 
 MANY = 64

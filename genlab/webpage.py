@@ -13,8 +13,9 @@ from pathlib import Path
 
 from genlab import __version__
 from genlab.curves import Panel, as_svg, of_checkpoints, of_training
+from genlab.files import atomic
 from genlab.repetitions import group
-from genlab.run import Run, atomic, title
+from genlab.run import Run, title
 from genlab.tables import MARKS, Table
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

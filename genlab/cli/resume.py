@@ -12,7 +12,8 @@ import yaml
 
 from genlab import build, plugins
 from genlab.errors import ConfigError, nearest
-from genlab.run import Run, atomic, settled
+from genlab.files import atomic
+from genlab.run import Run, settled
 from genlab.validation.mistakes import Problems, mistakes
 
 PLUGINS = "GENLAB_PLUGINS"  # packages the user named, for processes that are started from a run folder alone

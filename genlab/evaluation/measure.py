@@ -25,10 +25,10 @@ from genlab.errors import GenlabError
 from genlab.evaluation.results import Note
 from genlab.evaluation.subject import Subject, real
 from genlab.extractors.base import WHOLE, Features, Shared
+from genlab.files import atomic
 from genlab.metrics.base import GENERATED, Figure
 from genlab.models.base import Batch
 from genlab.progress import bar
-from genlab.run import atomic
 from genlab.spec import Spec
 
 

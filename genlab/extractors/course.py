@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from genlab.data.base import Examples
 from genlab.errors import GenlabError
-from genlab.run import atomic
+from genlab.files import atomic
 
 Change = Callable[[Tensor], Tensor]
 """Of images, (B, C, H, W)."""

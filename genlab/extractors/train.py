@@ -42,7 +42,7 @@ from genlab.extractors.course import (
 )
 from genlab.extractors.digits import Digits, DigitsNet
 from genlab.extractors.mnist import MNIST, FashionMNIST, GreyNet
-from genlab.run import atomic
+from genlab.files import atomic
 
 Made = tuple[dict[str, Tensor], dict[str, str]]
 """Weights, and the card that goes with them."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from genlab.errors import GenlabError
-from genlab.run import atomic
+from genlab.files import atomic
 
 
 def read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
