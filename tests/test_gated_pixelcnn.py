@@ -74,9 +74,9 @@ def test_a_map_and_its_gate_are_of_one_group(channels, groups):
         ((3, 4, 4), None, {"likelihood": "gaussian_mixture"}),
     ],
 )
-def test_rows_and_pixels_equal_the_plain_loop(shape, levels, options):
-    """The same parameters at every pixel, hence the same samples from the same noise, at any temperature."""
-    temperature = 0.7
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_rows_and_pixels_equal_the_plain_loop(shape, levels, options, temperature):
+    """The same parameters at every pixel, hence the same samples from the same noise."""
     model = make(shape, levels, **options)
     plain = sample_by_full_passes(model, Noise([3, 5]), temperature)
     recording = model.likelihood = Recording(model.likelihood)

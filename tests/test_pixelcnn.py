@@ -68,9 +68,9 @@ class Recording:
         ((3, 4, 4), None, {"likelihood": "gaussian"}),
     ],
 )
-def test_wavefront_equals_the_plain_loop(shape, levels, options):
-    """The same parameters at every pixel, hence the same samples from the same noise, at any temperature."""
-    temperature = 0.7
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_wavefront_equals_the_plain_loop(shape, levels, options, temperature):
+    """The same parameters at every pixel, hence the same samples from the same noise."""
     model = make(shape, levels, **options)
     plain = sample_by_full_passes(model, Noise([3, 5, 8]), temperature)
     recording = model.likelihood = Recording(model.likelihood)

@@ -17,7 +17,7 @@ from genlab.laws.trial import Trial
 from genlab.models.base import Density, Encodes
 
 JACOBIAN = 256  # dimensions up to which a Jacobian is computed
-EXAMPLES = 2  # of which it is, one after the other: each takes as many copies as it has dimensions
+EXAMPLES = 3  # of which it is, one after the other: each takes as many copies as it has dimensions
 
 
 def inverse(trial: Trial) -> str:

@@ -41,8 +41,7 @@ def integral(trial: Trial) -> str:
         points = torch.cat([points, trial.sample(list(range(4096)))])
     low, high = points.flatten(1).amin(0), points.flatten(1).amax(0)
     low, high = low - (high - low) / 2, high + (high - low) / 2
-    # enough: of a Gaussian whose deviation is one cell, the midpoint rule has the mass to eight digits
-    cells = 250 if dimensions == 2 else 20_000
+    cells = 500 if dimensions == 2 else 20_000
     axes = [a + (b - a) * (torch.arange(cells) + 0.5) / cells for a, b in zip(low, high, strict=True)]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).view(-1, *trial.spec.shape)
     total = sum(probabilities(trial, part).sum().item() for part in grid.split(8192))
@@ -58,7 +57,7 @@ def enumeration(trial: Trial) -> str:
         return near_one(probabilities(small, images).sum().item(), 1e-4) + f", {len(images)} images"
     model: Any = small.model
     with torch.no_grad():
-        draws = torch.stack([model.bound(images, small.label(len(images)), 8).double() for _ in range(4)])
+        draws = torch.stack([model.bound(images, small.label(len(images)), 8).double() for _ in range(8)])
     mean, error = draws.mean(0).exp(), draws.std(0) / math.sqrt(len(draws))
     total, bias = mean.sum().item(), (mean * error.square() / 2).sum().item()  # exp of a noisy mean is too large
     spread = (mean * error).square().sum().sqrt().item()
