@@ -214,7 +214,7 @@ def described(path: str | Path, about: Card) -> nn.Module:
         from genlab.validation.mistakes import check_node
 
         wrong = next((str(slip) for key, inner in nodes({"model": node}) for slip in check_node(key, inner)), "")
-        raise ValueError(f"its config describes no model: {wrong or in_words(error)}") from None
+        raise ValueError(f"its config describes no model: {wrong or in_words(error)}") from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"its config describes no model: {node['_target_']} is none")
     return model
@@ -241,7 +241,7 @@ def blamed(path: str | Path, version: str) -> Iterator[None]:
         raise
     except Exception as error:
         other = "" if version == __version__ else f" (written by genlab {version}, and this is {__version__})"
-        raise CheckpointError(f"{path}: {in_words(error)}{other}") from None
+        raise CheckpointError(f"{path}: {in_words(error)}{other}") from error  # GENLAB_DEBUG=1 shows it
 
 
 def in_words(error: Exception) -> str:
