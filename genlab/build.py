@@ -45,6 +45,11 @@ def trust(*packages: str) -> None:
     _admitted.extend(f"{package}." for package in packages if f"{package}." not in _admitted)
 
 
+def own(module: str) -> bool:
+    """Is a module of the packages that the user has admitted?"""
+    return f"{module}.".startswith(tuple(_admitted))
+
+
 def admitted() -> bool:
     """Whether the user has named packages of plugins in this process."""
     return bool(_admitted)

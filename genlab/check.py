@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from genlab.errors import ConfigError, GenlabError
+from genlab.errors import ConfigError
 from genlab.laws import LAWS
 from genlab.laws.base import BrokenError, Law, UnfitError
 from genlab.laws.trial import STEPS, Trial, gather
+from genlab.plugins import told
 from genlab.run import title
 
 HOLDS, BROKEN, UNFIT = "holds", "BROKEN", "does not apply"
@@ -88,12 +89,6 @@ def judge(law: Law, trial: Trial) -> Outcome:
         return Outcome(law.says, BROKEN, str(figure))
     except Exception as error:
         return Outcome(law.says, BROKEN, told(error))
-
-
-def told(error: Exception) -> str:
-    """An error in a line."""
-    message = " ".join(str(error).split())
-    return message if isinstance(error, GenlabError) else f"{type(error).__name__}: {message}"
 
 
 def show(found: list[Outcome], name: str) -> None:

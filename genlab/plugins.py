@@ -1,15 +1,19 @@
-"""Packages of the user's own: ``plugins=[mine, /path/to/folder]``."""
+"""Packages of the user's own: ``plugins=[mine, /path/to/folder]``; and what went wrong in them."""
 
 import importlib.util
+import os
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from genlab.errors import ConfigError
+from genlab.build import own
+from genlab.errors import ConfigError, GenlabError
 
 
 def packages(plugins: Sequence[str]) -> list[str]:
-    """Names of the packages that ``plugins`` admits; folders are put on ``sys.path``, and all they hold is admitted.
+    """Names of the packages that ``plugins`` admits; folders are put on ``sys.path``, and all they hold is admitted,
+    as is a folder as a package itself. Nothing is by the name of one of Python's own modules, which would be admitted.
 
     Raises:
         ConfigError: a folder is not there, or what is no folder is no package name either.
@@ -20,8 +24,10 @@ def packages(plugins: Sequence[str]) -> list[str]:
         if path.is_dir():
             if str(path.absolute()) not in sys.path:
                 sys.path.insert(0, str(path.absolute()))
-            found = (entry for entry in path.iterdir() if entry.suffix == ".py" or (entry / "__init__.py").is_file())
-            names += sorted(entry.stem for entry in found)
+            if str(path.absolute().parent) not in sys.path:
+                sys.path.append(str(path.absolute().parent))
+            found = {entry.stem for entry in path.iterdir() if entry.suffix == ".py" or is_package(entry)}
+            names += sorted(({path.absolute().name} | found) - sys.stdlib_module_names)
         elif all(part.isidentifier() for part in plugin.split(".")):
             names.append(plugin)
             if not there(plugin) and str(Path.cwd()) not in sys.path:
@@ -33,6 +39,38 @@ def packages(plugins: Sequence[str]) -> list[str]:
     return names
 
 
+def is_package(folder: Path) -> bool:
+    """Does a folder hold modules, or folders of some? An ``__init__.py`` it may lack."""
+    return any(folder.glob("*.py")) or any(folder.glob("*/*.py"))
+
+
 def there(package: str) -> bool:
     """Whether a package can be imported, without importing it."""
     return importlib.util.find_spec(package.partition(".")[0]) is not None
+
+
+def told(error: BaseException) -> str:
+    """An error in one line; of one that nobody foresaw, where in the user's own code it came from, if it did, and its
+    class, too."""
+    if isinstance(error, GenlabError):
+        return " ".join(str(error).split())
+    said = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    return next((f"{place}: {said}" for place in places(error)), said)
+
+
+def places(error: BaseException) -> Iterator[str]:
+    """Lines of the user's packages that an error came from, the last first; else the file of the object it is about."""
+    if isinstance(error, SyntaxError) and error.filename:
+        yield f"{shown(error.filename)}, line {error.lineno}"
+    for frame, line in reversed([*traceback.walk_tb(error.__traceback__)]):
+        if own(str(frame.f_globals.get("__name__"))):
+            yield f"{shown(frame.f_code.co_filename)}, line {line}"
+    about = type(getattr(error, "obj", None))  # whose attribute was asked for
+    if own(about.__module__):
+        yield shown(str(sys.modules[about.__module__].__file__))
+
+
+def shown(path: str) -> str:
+    """A file as one would type it from here."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative

@@ -125,11 +125,11 @@ def locate(module: str) -> Path | None:
     first, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(first)
-        for depth in range(2, len(rest) + 2):
+        for name in rest:
             if spec is None or spec.submodule_search_locations is None:
                 return None
-            name = ".".join(module.split(".")[:depth])
-            spec = importlib.machinery.PathFinder.find_spec(name, spec.submodule_search_locations)
+            # by its last name: of a package without __init__.py the dotted one asks for its imported parent
+            spec = importlib.machinery.PathFinder.find_spec(name, [*spec.submodule_search_locations])
     except (ImportError, ValueError, AttributeError):
         return None
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
@@ -203,9 +203,12 @@ def arguments(function: griffe.Function) -> tuple[dict[str, Argument], bool]:
     """Arguments of a function, and whether it takes any keyword."""
     taken = {}
     for item in function.parameters:
+        annotation = parsed(item.annotation)
+        if last(annotation) == "ClassVar":  # which griffe takes for a field where it stands alone
+            continue
         if item.kind not in (griffe.ParameterKind.var_positional, griffe.ParameterKind.var_keyword):
             module = scope(item.annotation) or function.module.path
-            taken[item.name] = Argument(item.name, parsed(item.annotation), parsed(item.default), module)
+            taken[item.name] = Argument(item.name, annotation, parsed(item.default), module)
     return taken, any(item.kind is griffe.ParameterKind.var_keyword for item in function.parameters)
 
 

@@ -30,6 +30,7 @@ from genlab.models.conditions import in_turn
 from genlab.noise import Noise
 from genlab.penalties.base import Penalty
 from genlab.pictures import save_density, save_picture
+from genlab.plugins import told
 from genlab.run import Run, alone, rank, title
 from genlab.spec import Spec
 from genlab.training.callbacks import Beside, Keep, Log, Pictures, Progress, Stop, Validate
@@ -72,10 +73,10 @@ def main(folder: str | Path) -> int:
             raise NotFiniteError(f"{error}; training stopped; {resumable(last)}; {calmer}") from None
         except (CheckpointError, PictureError) as error:
             note(run, status="failed", error=str(error))
-            told = f"{error}; {resumable(last)}; make room, then: genlab train run={shown(run)}"
-            raise type(error)(told) from None
+            left = f"{error}; {resumable(last)}; make room, then: genlab train run={shown(run)}"
+            raise type(error)(left) from None
         except RuntimeError as error:
-            note(run, status="failed", error=" ".join(str(error).split())[:200])
+            note(run, status="failed", error=told(error))
             if "state_dict" not in str(error):
                 raise
             raise CheckpointError(f"{last}: its weights are not those of the model in {run.path}/config.yaml") from None
@@ -84,7 +85,7 @@ def main(folder: str | Path) -> int:
             say(f"stopped before it could save; {resumable(last)}; go on with: genlab train run={shown(run)}")
             raise KeyboardInterrupt from None
         except BaseException as error:
-            note(run, status="failed", error=" ".join(f"{type(error).__name__}: {error}".split()))
+            note(run, status="failed", error=told(error))
             raise
         return finish(run, training) if trainer.is_global_zero else 0
 

@@ -307,3 +307,77 @@ def test_without_plugins_nothing_of_theirs_is_run(here, monkeypatch, capsys):
         checkpoint.load(run.checkpoints / "last.ckpt")
     assert "my_mixture" not in sys.modules
     assert isinstance(torch.load(run.checkpoints / "last.ckpt", weights_only=True), dict)
+
+
+def write_loss(here: Path, source: str, name: str) -> str:
+    """A loss ``my_fault`` of the user's, in a module of its own, for sources are read once."""
+    (here / "code" / f"my_fault_{name}.py").write_text(source)
+    (here / "conf/loss/my_fault.yaml").write_text(f"# Fault\n_target_: my_fault_{name}.Fault\n")
+    return f"my_fault_{name}"
+
+
+FAULTS = {
+    "Vector": ("return (1 - real).relu()", "what the critic minimises has shape (256,), and must be one number"),
+    "Broken": ("return (real @ fake[:3]).mean()", "code/my_fault_{0}.py, line 7: RuntimeError: "),
+    "Unknown": ("return relu(real).mean()", "code/my_fault_{0}.py, line 7: NameError: name 'relu' is not defined"),
+    "Lacking": ("return self.margin", "code/my_fault_{0}.py, line 7: AttributeError: 'Fault' object has no attribute"),
+    "Unreadable": ("return (", "my_fault_{0}.py, line 7: '(' was never closed   (conf/loss/my_fault.yaml)"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_a_plugin_is_told_with_the_line_it_is_in(fault, here, capsys):
+    wrong, told = FAULTS[fault]
+    right = "def generator(self, fake, real=None):\n        return -fake.mean()\n"
+    source = f"class Fault:\n    {right}\n    def critic(self, real, fake):\n\n        {wrong}\n"
+    write_loss(here, source, fault)
+    assert genlab("train", "model=gan", "data=moons", "loss=my_fault", "logger=csv", "trainer.max_steps=2") in (1, 2)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert told.format(fault) in error
+    if fault != "Unreadable":
+        assert Run(the_run()).info["error"] in error
+
+
+@pytest.mark.parametrize(
+    ("loss", "told"),
+    [
+        ("def critic(self, real, fake): ...", "Fault has no generator; a loss of games is its critic(real, fake) and"),
+        ("def other(self): ...", "Fault has no critic and no generator; a loss of games is"),
+        ("def __call__(self, model, batch, step): ...", "GAN is a game, Fault a likelihood objective; did you mean"),
+    ],
+)
+def test_a_loss_that_lacks_a_part_is_refused_before_anything_is_imported(loss, told, here, capsys):
+    module = write_loss(here, f"class Fault:\n    {loss}\n", loss[4:8].strip("_"))
+    assert genlab("train", "--dry-run", "model=gan", "data=moons", "loss=my_fault") == 2
+    assert told in capsys.readouterr().err
+    assert module not in sys.modules
+
+
+def test_a_density_of_another_shape_than_one_number_an_example_is_refused(here, capsys):
+    (here / "code/my_mixture.py").write_text(MODEL.replace(".logsumexp(1)", ""))
+    assert genlab("train", "model=my_mixture", "data=my_disc", *SHORT) == 2
+    told = "model=Mixture: log p(x) of 8 examples has shape (8, 4), and must be a number for each"
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("plugins", ["my_package", "."])
+def test_a_package_needs_no_init_file(plugins, here, capsys):
+    (here / "my_package/parts").mkdir(parents=True)
+    (here / "my_package/parts/good.py").write_text(LOSS)
+    (here / "conf/loss/my_hinge.yaml").write_text("# Hinge\n_target_: my_package.parts.good.Hinge\n")
+    words = ["--config-dir", "conf", f"plugins=[{plugins}]", "model=gan", "data=moons", "loss=my_hinge"]
+    assert cli.main(["train", "--dry-run", *words]) == 0, capsys.readouterr().err
+
+
+def test_a_folder_admits_no_module_by_the_name_of_one_of_python_s_own(here, capsys):
+    (here / "code/os.py").write_text("def system(command): ...\n")
+    (here / "conf/loss/my_hinge.yaml").write_text("# Not a loss\n_target_: os.system\n")
+    assert genlab("train", "--dry-run", "model=gan", "data=moons", "loss=my_hinge") == 2
+    assert "'os' is not a trusted package; it is Python's own" in capsys.readouterr().err
+
+
+def test_a_class_variable_of_any_annotation_is_no_option(here, capsys):
+    (here / "code/my_disk.py").write_text(DATA.replace("name: ClassVar[str]", "name: ClassVar"))
+    (here / "conf/data/my_disk.yaml").write_text("# Uniform disc\n_target_: my_disk.Disc\n")
+    assert genlab("train", "--dry-run", "model=my_mixture", "data=my_disk", "data.name=disk") == 2
+    assert "Disc takes no 'name'" in capsys.readouterr().err

@@ -52,8 +52,9 @@ def answer(arguments: list[str]) -> int:
     except Exception as error:
         if debugging():
             raise
-        message = " ".join(str(error).split()) or "no message"
-        print(f"error: {type(error).__name__}: {message}   (GENLAB_DEBUG=1 shows where)", file=sys.stderr)
+        from genlab.plugins import told
+
+        print(f"error: {told(error)}   (GENLAB_DEBUG=1 shows where)", file=sys.stderr)
         return 1
 
 

@@ -202,9 +202,10 @@ def go(folder: str) -> int:
     except Exception as error:
         run = Run(folder)
         if run.info.get("status") == "created":  # it failed before training began
-            told = str(error) if isinstance(error, GenlabError) else f"{type(error).__name__}: {error}"
+            from genlab.plugins import told
+
             with contextlib.suppress(OSError):  # on a full disk the error that led here matters more
-                run.note(status="failed", error=" ".join(told.split()))
+                run.note(status="failed", error=told(error))
         raise
 
 

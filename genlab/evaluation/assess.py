@@ -24,6 +24,7 @@ from genlab.evaluation.wanted import Part, wanted
 from genlab.metrics.base import GENERATED
 from genlab.metrics.choose import asked_for, choose, named
 from genlab.models.ensemble import Ensemble
+from genlab.plugins import told
 from genlab.run import Run
 from genlab.spec import Spec
 from genlab.validation.requests import places
@@ -99,9 +100,8 @@ def complain(error: Exception, title: str, alone: bool = False) -> None:
     """Why one of several could not be measured, in a line; of the only one, the error itself goes on."""
     if alone or debugging():
         raise error
-    told = str(error) if isinstance(error, GenlabError) else f"{type(error).__name__}: {error}"
-    told = " ".join(told.split())
-    say(f"error: {told}" if title in told else f"error: {title}: {told}")
+    why = told(error)
+    say(f"error: {why}" if title in why else f"error: {title}: {why}")
 
 
 def kept(run: Run, write: Callable[[], None]) -> bool:

@@ -28,6 +28,7 @@ from genlab.extractors.base import WHOLE, Features, Shared
 from genlab.files import atomic
 from genlab.metrics.base import GENERATED, Figure
 from genlab.models.base import Batch
+from genlab.plugins import told
 from genlab.progress import bar
 from genlab.spec import Spec
 
@@ -104,12 +105,10 @@ def attempt(name: str, failed: dict[str, str]) -> Iterator[None]:
     """Whatever goes wrong within the block is why there is no ``name``; other metrics go on."""
     try:
         yield
-    except GenlabError as error:
-        failed[name] = str(error)
     except Exception as error:  # a metric or a model of the user's may raise anything
-        if debugging():
+        if debugging() and not isinstance(error, GenlabError):
             raise
-        failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:160] or 'no message'}"
+        failed[name] = told(error)
 
 
 @contextmanager

@@ -114,8 +114,12 @@ class FrechetDistance(Metric):
         least, size = int(self.count.min()), self.total.shape[1]
         if least <= size:
             warnings.warn(f"{least} examples for {size} features: far above what thousands would give", stacklevel=2)
-        moments = []
-        for count, total, outer in zip(self.count.tolist(), self.total, self.outer, strict=True):
-            mean = total / count
-            moments += [mean, outer.addr(mean, mean, beta=1 / (count - 1), alpha=-count / (count - 1))]
+        moments = [part for side in (0, 1) for part in self._moments(side)]
         return {"fid": Figure(frechet_distance(*moments), protocol={"n real": int(self.count[1])})}
+
+    def _moments(self, side: int) -> tuple[Tensor, Tensor]:
+        """Mean (D,) and covariance (D, D), of which the upper triangle counts."""
+        count, mean = float(self.count[side]), (self.total[side] / self.count[side]).cpu()
+        second = self.outer[side].cpu().numpy().T / (count - 1)
+        covariance = blas.dsyr(-count / (count - 1), mean.numpy(), a=second, lower=1, overwrite_a=1)
+        return mean, torch.from_numpy(covariance.T)

@@ -44,7 +44,8 @@ class Adversarial(Module):
     ):
         super().__init__(model, spec, optimizer, settings, config, steps)
         if not isinstance(model, Game):
-            raise ConfigError("training", type(self).__name__, f"{type(model).__name__} is no game")
+            reason = f"{type(model).__name__} is no game, which has players and a turn"
+            raise ConfigError("training", type(self).__name__, reason)
         self.loss, self.penalty, self.critic_steps = loss, penalty, critic_steps
         self.options = players or {}
         names = list(model.players())

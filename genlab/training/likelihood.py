@@ -33,7 +33,8 @@ class Likelihood(Module):
     ):
         super().__init__(model, spec, optimizer, settings, config, steps)
         if not isinstance(model, (Density, Bound)):
-            raise ConfigError("training", type(self).__name__, f"{type(model).__name__} has no likelihood to train by")
+            reason = f"{type(model).__name__} has no likelihood to train by, neither a log_prob nor a bound"
+            raise ConfigError("training", type(self).__name__, reason)
         self.objective = loss
 
     def take_step(self, batch: dict[str, Tensor]) -> None:

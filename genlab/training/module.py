@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from genlab import checkpoint
 from genlab.data.base import Examples
 from genlab.data.batches import mix
-from genlab.errors import NumericalError
+from genlab.errors import ConfigError, NumericalError
 from genlab.models.base import averaged
 from genlab.spec import Spec
 from genlab.training.average import Average
@@ -149,6 +149,9 @@ class Module(LightningModule):
             parameter.requires_grad_(False)
         for _ in range(parts):
             value, logged = loss()
+            if value.ndim:
+                gives = f"what the {name} minimises has shape {tuple(value.shape)}, and must be one number"
+                raise ConfigError("loss", (self.config.get("choices") or {}).get("loss"), f"{gives}: a mean")
             self._backward(value / parts if parts > 1 else value)
             self.meter.add(self.global_step + 1, logged, self._prefix[name])
         for parameter in self._frozen[name]:

@@ -82,8 +82,14 @@ def way_of_training(config: Config) -> Iterator[ConfigError]:
     if training is None or loss is None or model is None:
         return
     game = "Adversarial" in training.bases
-    if game and "critic" not in loss.methods:
+    wanted = ("critic", "generator") if game else ("__call__",) if "Likelihood" in training.bases else ()
+    missing = [name for name in wanted if name not in loss.methods]
+    if game and "critic" in missing and "__call__" in loss.methods:
         yield error(config, "loss", f"{model.name} is a game, {loss.name} a likelihood objective", "non_saturating")
+    elif missing and (game or "critic" not in loss.methods):
+        what = "loss of games is its critic(real, fake) and generator(fake, real)"
+        what = what if game else "likelihood objective is its __call__(model, batch, step)"
+        yield error(config, "loss", f"{loss.name} has no {' and no '.join(missing)}; a {what}")
     if not game and "Likelihood" in training.bases and "critic" in loss.methods:
         fitting = "elbo" if "terms" in model.methods else "nll"
         reason = f"{loss.name} is a loss of games, {model.name} is trained by its likelihood"

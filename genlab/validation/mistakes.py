@@ -44,13 +44,27 @@ BARE = {"seed": "int", "compile": "bool", "plugins": "list[str]", "init_from": "
 
 def mistakes(whole: Mapping[str, Any], sound: Mapping[str, Any] | None = None) -> Iterator[ConfigError]:
     """Contradictions (of ``sound`` in its place, if given), targets, keys and types of a composed config."""
+    named = [*nodes({name: value for name, value in whole.items() if name != "choices"})]
+    if broken := [error for key, node in named if (error := no_python(f"{key}._target_", node["_target_"]))]:
+        yield from broken  # beyond which nothing is known
+        return
     yield from contradictions(whole if sound is None else sound)  # these know better than types what to write
     for key, takes in BARE.items():
         argument = Argument(key, parsed(takes), None, "")
         if key in whole and not may_be(argument, whole[key]):
             yield wrong_type(key, whole[key], argument)
-    for key, node in nodes({name: value for name, value in whole.items() if name != "choices"}):
+    for key, node in named:
         yield from check_node(key, node)
+
+
+def no_python(key: str, target: Any) -> ConfigError | None:
+    """What is wrong with the source of a target that is none of Python's."""
+    try:
+        if isinstance(target, str) and build.trusted(target):
+            signature(target)
+    except SyntaxError as error:
+        return ConfigError(key, target, f"{error.filename}, line {error.lineno}: {error.msg}")
+    return None
 
 
 def check_node(key: str, node: Mapping[str, Any]) -> Iterator[ConfigError]:
@@ -84,19 +98,17 @@ def check_target(key: str, target: Any) -> ConfigError | None:
         root = target.partition(".")[0]
         if root == "genlab":
             return ConfigError(key, target, f"no part of a run; these are of genlab's {', '.join(build.PARTS)}")
-        own = root not in sys.stdlib_module_names  # nobody means to build a model of those
-        hint = f"; if you trust it, add plugins=[{root}], or the folder it lies in" if own else ""
-        return ConfigError(key, target, f"'{target.partition('.')[0]}' is not a trusted package{hint}")
+        hint = f"if you trust it, add plugins=[{root}], or the folder it lies in"
+        if root in sys.stdlib_module_names:  # nobody means to build a model of those
+            hint = "it is Python's own, and a module of yours takes another name"
+        return ConfigError(key, target, f"'{root}' is not a trusted package; {hint}")
     module, _, name = target.rpartition(".")
-    try:
-        if signature(target) is not None:
-            return None
-        if locate(module) is None:
-            return ConfigError(
-                key, target, f"there is no module '{module}'{beside(module, name)}", near_module(module, name)
-            )
-    except SyntaxError as error:
-        return ConfigError(key, target, f"{error.filename}, line {error.lineno}: {error.msg}")
+    if (error := no_python(key, target)) or signature(target) is not None:
+        return error
+    if locate(module) is None:
+        return ConfigError(
+            key, target, f"there is no module '{module}'{beside(module, name)}", near_module(module, name)
+        )
     near = nearest(name, names(module))
     return ConfigError(key, target, f"'{module}' has no '{name}'", f"{module}.{near}" if near else "")
 
