@@ -86,7 +86,7 @@ def density(
         values.cpu(), origin="lower", extent=(float(low[0]), float(high[0]), float(low[1]), float(high[1])),
         cmap="viridis",
     )  # fmt: skip
-    _finish(axes[0], f"density (integral {total:.3f})", low, high)
+    _finish(axes[0], f"density (integral in view {total:.3f})", low, high)
     for number, (title, points) in enumerate((("samples", samples), ("data", data)), start=1):
         _dots(axes[number], points[:5000], OF[title])
         _finish(axes[number], title, low, high)

@@ -110,11 +110,11 @@ def begun(runs: list[Run]) -> list[Run]:
         reason = run.info.get("error")
         told.append(f"{os.path.relpath(run.path)} ({run.info.get('status')}{f': {reason}' if reason else ''})")
     if without:
-        listed = "; ".join(told) + ("; ..." if len(without) > MANY else "")
-        message = f"{len(without)} of {len(runs)} runs have no checkpoint: {listed}"
+        told += ["..."] * (len(without) > MANY)
+        message = f"{len(without)} of {len(runs)} runs have no checkpoint:"
         if not found:
-            raise GenlabError(message)
-        print(message, file=sys.stderr)
+            raise GenlabError(f"{message} {'; '.join(told)}")
+        print(message, *told, sep="\n  ", file=sys.stderr)
     return found
 
 

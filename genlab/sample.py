@@ -55,15 +55,15 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     picture = folder / f"{task}.png"
     numbers = folder / ("samples.npz" if task == "grid" else f"{task}.npz")
     try:
-        if made.draw is None:
-            save_picture(made.x, loaded.spec, picture, made.columns, groups=made.groups, titles=made.titles)
-        else:
-            made.draw(picture)
         with atomic(numbers) as partial, open(partial, "wb") as file:
             arrays: dict[str, Any] = {"samples": made.x.numpy(), "seeds": np.asarray(seeds), **made.arrays}
             count = len(arrays["samples"])
             arrays["labels"] = np.full(count, -1) if made.labels is None else made.labels.numpy()
             np.savez_compressed(file, **arrays)
+        if made.draw is None:  # after the numbers, of which a full disk may leave the picture to be made again
+            save_picture(made.x, loaded.spec, picture, made.columns, groups=made.groups, titles=made.titles)
+        else:
+            made.draw(picture)
     except OSError as error:
         raise GenlabError(f"{folder}: cannot write there: {error.strerror or error}") from None
     if as_json:

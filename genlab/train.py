@@ -63,7 +63,7 @@ def main(folder: str | Path) -> int:
                 say(f"{run.path}: trained already, {done} steps; give trainer.max_steps=... above that to go on")
                 return 0
             with advised(run, last):
-                whole(last, state, module)
+                whole(last, state, module, trainer)
         note(run, status="training", error=None)
         try:
             trainer.fit(module, ckpt_path=last if last.is_file() else None, weights_only=True)
@@ -73,7 +73,7 @@ def main(folder: str | Path) -> int:
             raise NotFiniteError(f"{error}; training stopped; {resumable(last)}; {calmer}") from None
         except (CheckpointError, PictureError) as error:
             note(run, status="failed", error=str(error))
-            left = f"{error}; {resumable(last)}; make room, then: genlab train run={shown(run)}"
+            left = f"{error}; {resumable(last)}; make room, then: genlab train {again(run)}"
             raise type(error)(left) from None
         except RuntimeError as error:
             note(run, status="failed", error=told(error))
@@ -82,7 +82,7 @@ def main(folder: str | Path) -> int:
             raise CheckpointError(f"{last}: its weights are not those of the model in {run.path}/config.yaml") from None
         except (KeyboardInterrupt, SystemExit):  # of the first Lightning makes the second
             note(run, status="interrupted")
-            say(f"stopped before it could save; {resumable(last)}; go on with: genlab train run={shown(run)}")
+            say(f"stopped before it could save; {resumable(last)}; go on with: genlab train {again(run)}")
             raise KeyboardInterrupt from None
         except BaseException as error:
             note(run, status="failed", error=told(error))
@@ -132,8 +132,8 @@ def advised(run: Run, last: Path) -> Iterator[None]:
         told, there = str(error), checkpoint.others(last)
         told += there if "beside it" not in told else ""
         alone = f" (weights alone: for sample, eval, and init_from={shown(run)} of a new run)" * ("beside it:" in told)
-        again = f"to start over: rm {shlex.quote(os.path.relpath(last))} && genlab train run={shown(run)}"
-        raise CheckpointError(f"{told}{alone}; {again}") from None
+        over = f"to start over: rm {shlex.quote(os.path.relpath(last))} && genlab train {again(run)}"
+        raise CheckpointError(f"{told}{alone}; {over}") from None
 
 
 def resumable(last: Path) -> str:
@@ -271,16 +271,14 @@ def finish(run: Run, training: Training) -> int:
     if training.stop.signal is not None:
         with answered_by(lambda number, frame: None):  # what is pressed again must not take this away
             run.note(status="interrupted", step=step)
-            say(f"stopped after step {step}, saved; go on with: genlab train run={shown(run)}")
+            say(f"stopped after step {step}, saved; go on with: genlab train {again(run)}")
         return 130
     module.to(training.trainer.strategy.root_device)  # Lightning has left it on the processor, the average not
     with module.averaged() as model:
         training.picture(model, run.samples / "final.png")
     run.note(status="done", step=step, best=validated.best, best_step=validated.best_step, error=None)
     say(f"done, {step} steps: {shown(run)}/samples/final.png")
-    named = run.config.get("plugins") if admitted() else None  # a folder from elsewhere advises nobody to trust it
-    plugins = f" plugins=[{','.join(map(str, named))}]" if named else ""
-    say(f"genlab sample run={shown(run)}{plugins}    genlab eval run={shown(run)}{plugins}")
+    say(f"genlab sample {again(run)}    genlab eval {again(run)}")
     return 0
 
 
@@ -340,6 +338,12 @@ def shown(run: Run) -> str:
     """The run's folder as a user would type it from here."""
     path = os.path.relpath(run.path)
     return shlex.quote(str(run.path) if path.startswith("..") else path)
+
+
+def again(run: Run) -> str:
+    """The words that name the run to another verb, and the plugins that it takes."""
+    named = run.config.get("plugins") if admitted() else None  # a folder from elsewhere advises nobody to trust it
+    return f"run={shown(run)}" + (f" plugins=[{','.join(map(str, named))}]" if named else "")
 
 
 def say(line: str) -> None:

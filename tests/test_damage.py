@@ -174,14 +174,19 @@ def test_a_model_of_another_run_is_sampled_and_scored_as_what_it_is(run, capsys)
 
 
 @pytest.fixture(scope="module")
-def module(measured):
-    """The training that goes on from the run."""
-    return train.assemble(measured).module
+def training(measured):
+    """What goes on from the run."""
+    return train.assemble(measured)
 
 
 def validated(state):
     """What is kept of validations."""
     return next(value for key, value in state["callbacks"].items() if "Beside" in key)["Validate"]
+
+
+def progress(state):
+    """Lightning's count of steps."""
+    return state["loops"]["fit_loop"]["epoch_loop.manual_optimization.optim_step_progress"]["total"]
 
 
 def first(key, change):
@@ -197,7 +202,10 @@ def first(key, change):
             (lambda state, key=key: state.pop(key), f"lacks `{key}`")
             for key in ("average", "meter", "callbacks", "loops")
         ),
-        (lambda state: state["loops"].clear(), "its step is 2, and Lightning counts None"),
+        (lambda state: state["loops"].clear(), "its loops.fit_loop: epoch_loop.* is None"),
+        (lambda state: state["loops"].update(fit_loop=5), "its loops.fit_loop: epoch_loop.* is None"),
+        (lambda state: progress(state).update(completed="two"), "its loops.fit_loop: .*completed is 'two'"),
+        (lambda state: progress(state).update(completed=7), "its step is 2, and Lightning counts 7"),
         (lambda state: state["genlab"].update(step=1), "its step is 1, and Lightning counts 2"),
         (
             lambda state: state["genlab"]["spec"].update(levels=4),
@@ -219,12 +227,12 @@ def first(key, change):
         (first("step", torch.tensor(-5.0)), "step is -5"),
     ],
 )
-def test_a_training_goes_on_from_a_whole_state_alone(measured, module, edit, told):
+def test_a_training_goes_on_from_a_whole_state_alone(measured, training, edit, told):
     state = checkpoint.read(measured.checkpoint("last"))
-    whole("last.ckpt", state, module)
+    whole("last.ckpt", state, training.module, training.trainer)
     edit(state)
     with pytest.raises(CheckpointError, match=rf"^last\.ckpt: [^\n]*{told}"):
-        whole("last.ckpt", state, module)
+        whole("last.ckpt", state, training.module, training.trainer)
 
 
 def test_a_state_that_is_refused_costs_nothing(run, capsys):

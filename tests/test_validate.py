@@ -100,6 +100,17 @@ def test_a_mistaken_model_does_not_hide_other_mistakes():
     assert found["sed"].suggestion == "seed"
 
 
+def test_a_mistaken_group_does_not_hide_other_mistakes():
+    found = problems("moddel=vae", "data=digits", "model.latent=half", "optimiser=adamm", "lr=3")
+    assert [found[key].suggestion for key in ("moddel", "optimiser", "optimizer", "lr")] == [
+        "model",
+        "optimizer",
+        "adam",
+        "optimizer.lr",
+    ]
+    assert found["model.latent"].reason == "must be a whole number"  # of a VAE; the model of no choice has no such key
+
+
 def test_a_group_without_anything_near_lists_what_there_is():
     found = problems("loss=zzzzzz", "loss.nothing=1")
     assert list(found) == ["loss"] and "nll" in found["loss"].reason

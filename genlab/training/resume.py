@@ -8,22 +8,23 @@ from functools import partial
 from typing import Any
 
 import torch
+from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
 from genlab.checkpoint import blamed, of_model
 from genlab.models.base import averaged
-from genlab.run import option
+from genlab.run import flat, option
 from genlab.spec import Spec
 from genlab.training.module import Module
 from genlab.weights import amiss
 
 STATES = ("state_dict", "average", "meter", "callbacks", "loops")
-STEPS = "epoch_loop.manual_optimization.optim_step_progress"
+STEPS = "epoch_loop.manual_optimization.optim_step_progress.total.completed"
 """Where Lightning counts steps."""
 Key = tuple[torch.Size, torch.dtype]
 
 
-def whole(path: Any, state: Mapping[str, Any], module: Module) -> None:
+def whole(path: Any, state: Mapping[str, Any], module: Module, trainer: Trainer) -> None:
     """Refuse a checkpoint that this training cannot go on from.
 
     Raises:
@@ -36,8 +37,11 @@ def whole(path: Any, state: Mapping[str, Any], module: Module) -> None:
         for key in STATES:
             if key not in state:
                 raise ValueError(f"lacks `{key}`")
-        done = option((option(state, "loops.fit_loop") or {}).get(STEPS) or {}, "total.completed")
-        if done != about["step"]:
+        loops = flat(option(state, "loops.fit_loop"))
+        for key, value in flat(trainer.fit_loop.state_dict()).items():
+            if type(loops.get(key)) is not type(value):
+                raise ValueError(f"its loops.fit_loop: {key} is {loops.get(key)!r}")
+        if (done := loops[STEPS]) != about["step"]:
             raise ValueError(f"its step is {about['step']}, and Lightning counts {done}")
         then, now = Spec.from_dict(about["spec"]).to_dict(), module.spec.to_dict()
         if others := [key for key in now if then[key] != now[key]]:

@@ -116,7 +116,7 @@ def mend_groups(words: Sequence[Word], folders: Sequence[str], problems: Problem
     """The words with options that are no file replaced by the nearest that is; without one, all that hangs on the
     group is left out."""
     known, mended, lost = groups(folders), [], set()
-    for word in words:
+    for word in [meant_group(word, known, problems) for word in words]:
         plugin = word.key in ("hydra/launcher", "hydra/sweeper")
         if word.prefix == "~" and (word.key in (*NEEDED, *BARE, "training") or word.key.endswith("._target_")):
             problems.add(ConfigError(f"~{word.key}", "", "a run needs one", "", "command line"))
@@ -145,6 +145,17 @@ def mend_groups(words: Sequence[Word], folders: Sequence[str], problems: Problem
         else:
             lost.add(word.key)
     return [word for word in mended if word.key.partition(".")[0] not in lost]
+
+
+def meant_group(word: Word, known: Mapping[str, Sequence[str]], problems: Problems) -> Word:
+    """The word; of one whose key is a slip of a group's, as an option of that group shows, one of that group."""
+    plain = not (word.group or word.prefix or word.key in BARE or "." in word.key)
+    near = nearest(word.key, known) if plain else ""
+    if not near or not any(nearest(value, known[near]) for value in word.values):
+        return word
+    value = word.rest.partition("=")[2]
+    problems.add(ConfigError(word.key, value, f"no such group or key as '{word.key}'", near, "command line"))
+    return replace(word, key=near, rest=f"{near}={value}", group=True)
 
 
 def no_name(word: Word) -> ConfigError | None:
