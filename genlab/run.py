@@ -78,8 +78,9 @@ class Run:
             ConfigError: a pattern finds no run.
         """
         found: dict[Path, Run] = {}
-        for pattern in (part for text in patterns for part in str(text).split(",") if part):
-            folders = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
+        for pattern in (part for text in patterns for part in parts(str(text))):
+            there = Path(pattern).exists()
+            folders = [Path(name) for name in ([pattern] if there else sorted(glob.glob(pattern, recursive=True)))]
             runs = [path for folder in folders for path in below(folder) or itself(folder)]
             if not runs:
                 raise no_run(pattern)
@@ -281,6 +282,11 @@ def stem(step: int) -> str:
 def kept_order(checkpoint: str) -> tuple[bool, int, str]:
     """For sorting names of checkpoints: steps as they follow, best and last after."""
     return checkpoint in ("best", "last"), len(checkpoint), checkpoint
+
+
+def parts(text: str) -> list[str]:
+    """The paths and patterns that a text names with commas between; what is there by the whole text is one path."""
+    return [text] if Path(text).exists() and text else [part for part in text.split(",") if part]
 
 
 def option(config: Mapping[str, Any], key: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,15 @@ if TYPE_CHECKING:
 
 KINDS = {"image": 3, "vector": 1, "sequence": 2, "text": 1, "audio": 1}
 """How many axes an example of each kind has."""
+
+
+def number_of(name: Any, names: Sequence[str]) -> int | None:
+    """The number of the class or attribute that a word means, by its name; by a number, unless the names are numbers
+    themselves, of which another than theirs is none. None where it means none."""
+    if str(name) in names:
+        return names.index(str(name))
+    number = int(str(name)) if str(name).isdecimal() and not all(other.isdecimal() for other in names) else len(names)
+    return number if number < len(names) else None
 
 
 @dataclass(frozen=True)

@@ -322,3 +322,10 @@ def test_a_config_that_disagrees_names_its_key_and_file(run):
     said(optimizer={"lr": 1.0})(run.path)
     with pytest.raises(ConfigError, match=r"^optimizer\.lr=1\.0: last\.ckpt was trained with .*config\.yaml\)$"):
         agreement.hold(Run(run.path), run.checkpoint("last"), own)
+
+
+@pytest.mark.parametrize("name", ["a,b c=d", "a[1]", "a*"])
+def test_a_run_in_a_folder_of_any_name_is_sampled_evaluated_and_reported(run, capsys, name):
+    run.path.rename(name)
+    for verb, words in VERBS.items():
+        assert cli.main([{"run": name, "run=run": f"run={name}"}.get(word, word) for word in words]) == 0, verb

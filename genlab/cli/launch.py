@@ -52,7 +52,8 @@ def train(line: Line) -> int:
         keys = ",".join(f"'{key}'" for key in checked.constant)
         overrides.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
     before = submit.states(Path(place)) if multirun else {}
-    then = f"genlab eval run={typed(place)}    genlab report {typed(place)}"
+    plugins = f" plugins=[{','.join(checked.plugins)}]" if checked.plugins else ""
+    then = f"genlab eval run={typed(place)}{plugins}    genlab report {typed(place)}"
     try:
         folder = submit.submit(overrides, line.hydra)
     except KeyboardInterrupt:

@@ -20,7 +20,7 @@ from genlab.data import pixels
 from genlab.data.files import Download, fetch
 from genlab.data.store import Pictures, UnreadableError, decode
 from genlab.errors import ConfigError, DataError, nearest
-from genlab.spec import Spec
+from genlab.spec import Spec, number_of
 
 SPLITS = ("train", "val", "test")
 SEED = 0  # of every split, permutation and fixed binarisation: the same for all runs, so their figures compare
@@ -253,13 +253,11 @@ class Images:
             raise ConfigError("data.classes", self.classes, f"{self.name} has no classes")
         chosen = []
         for given in self.classes:
-            if str(given) in names:
-                chosen.append(names.index(str(given)))
-            elif isinstance(given, int) and 0 <= given < len(names):
-                chosen.append(given)
-            else:
+            number = number_of(given, names)
+            if number is None:
                 reason = f"{self.name} has {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
                 raise ConfigError("data.classes", given, reason, nearest(str(given), names))
+            chosen.append(number)
         if len(set(chosen)) < len(chosen):
             raise ConfigError("data.classes", self.classes, "names a class twice")
         return chosen

@@ -27,7 +27,7 @@ from genlab.models.base import Samples, Watched
 from genlab.models.conditions import in_turn
 from genlab.noise import Noise
 from genlab.progress import bar
-from genlab.spec import Spec
+from genlab.spec import Spec, number_of
 
 CHUNK = 64
 """Examples computed together: always so many, the last chunk padded, so that no example depends on its neighbours'
@@ -114,13 +114,11 @@ def labels_of(spec: Spec, y: Any, count: int) -> Tensor:
     for name in wanted:
         numbers = []
         for part in [] if name == "none" and spec.attributes else name.split("+") if spec.attributes else [name]:
-            if part in names:
-                numbers.append(names.index(part))
-            elif part.isdigit() and int(part) < len(names):
-                numbers.append(int(part))
-            else:
+            number = number_of(part, names)
+            if number is None:
                 what = "attributes" if spec.attributes else "classes"
                 raise ConfigError("y", y, f"the {what} are {', '.join(names) or 'none'}", nearest(part, names))
+            numbers.append(number)
         found.append(numbers)
     if spec.classes:
         return torch.tensor([found[index % len(found)][0] for index in range(count)])

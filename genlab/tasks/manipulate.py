@@ -13,7 +13,7 @@ from genlab.checkpoint import Loaded
 from genlab.errors import ConfigError, nearest
 from genlab.images import Titles
 from genlab.models.base import Encodes, Hierarchical
-from genlab.spec import Spec
+from genlab.spec import Spec, number_of
 from genlab.tasks.arithmetic import belongs, levelled
 from genlab.tasks.base import CHUNK, Made, capable, examples_of
 from genlab.tasks.reconstruct import down, levels, up
@@ -82,10 +82,8 @@ def found(wanted: Any, spec: Spec) -> str:
         raise ConfigError("task", "manipulate", "these data have neither classes nor attributes")
     if wanted is None:
         raise ConfigError("attribute", None, f"say which of the {what}, as in attribute={names[-1]}")
-    if str(wanted) in names:
-        return str(wanted)
-    if str(wanted).isdigit() and int(wanted) < len(names):
-        return names[int(wanted)]
+    if (number := number_of(wanted, names)) is not None:
+        return names[number]
     raise ConfigError("attribute", wanted, f"the {what} are {', '.join(names)}", nearest(str(wanted), names))
 
 

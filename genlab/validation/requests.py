@@ -16,8 +16,9 @@ from typing import Any
 from genlab.choices import SPLITS, metrics, takes, tasks
 from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.presets import file_of, groups, read
-from genlab.run import Run, stem
+from genlab.run import Run, parts, stem
 from genlab.signatures import signature
+from genlab.spec import number_of
 from genlab.tables import FORMATS
 from genlab.validation.mistakes import check_node
 
@@ -74,10 +75,10 @@ def words(verb: str) -> list[tuple[str, Sequence[str]]]:
 
 
 def listed(value: Any) -> list[str]:
-    """The parts of an option that takes several, with commas or as a list."""
+    """The parts of an option that takes several, with commas or as a list; a path that is there is one."""
     if value is None or value == "":
         return []
-    return [part for text in (value if isinstance(value, list) else [value]) for part in str(text).split(",") if part]
+    return [part for text in (value if isinstance(value, list) else [value]) for part in parts(str(text))]
 
 
 def ranges(options: Options) -> Iterator[ConfigError]:
@@ -262,7 +263,7 @@ def wrong_classes(options: Options, runs: Sequence[Run]) -> Iterator[ConfigError
         return
     names = classes(runs[0]) if len(runs) == 1 else []
     for part in parts if names else ():
-        if part not in names and not (part.isdigit() and int(part) < len(names)):
+        if number_of(part, names) is None:
             yield ConfigError("y", y, f"the classes are {', '.join(names)}", nearest(part, names))
 
 
