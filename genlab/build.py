@@ -11,6 +11,7 @@ calls for ``plugins=[...]`` and nothing that comes from a file ever does.
 import functools
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -38,6 +39,19 @@ _admitted: list[str] = []  # by the user
 def trusted(path: str) -> bool:
     """Whether a name may be imported where a file says so."""
     return path.startswith((*_trusted, *_admitted))
+
+
+def untrusted(path: str) -> str:
+    """Why a name is not imported, and what its user could do about it."""
+    root = path.partition(".")[0]
+    if root == "genlab":
+        return f"no trusted part of a run; these are of genlab's {', '.join(PARTS)}"
+    if libraries := [library for library in LIBRARIES if library.partition(".")[0] == root]:
+        return f"no trusted part of a run; these are of {', '.join(libraries)}"
+    hint = f"if you trust it, add plugins=[{root}], or the folder it lies in"
+    if root in sys.stdlib_module_names:  # nobody means to build a model of those
+        hint = "it is Python's own, and a module of yours takes another name"
+    return f"'{root}' is not a trusted package; {hint}"
 
 
 def trust(*packages: str) -> None:
@@ -83,8 +97,7 @@ def locate(path: str) -> Callable[..., Any]:
     an attribute, no re-export of something untrusted."""
     module, _, name = path.rpartition(".")
     if not trusted(path):
-        listed = f"genlab's {', '.join(PARTS)}; {', '.join(LIBRARIES)}; and those that plugins=[...] names"
-        raise ConfigError("_target_", path, f"not a trusted package; these are {listed}")
+        raise ConfigError("_target_", path, untrusted(path))
     try:
         target = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:

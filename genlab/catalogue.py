@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from genlab.build import trusted, untrusted
 from genlab.choices import likelihoods, metrics, nets, recipe, referring
 from genlab.errors import ConfigError, nearest
 from genlab.presets import card, file_of, groups, plural, read
@@ -122,6 +123,8 @@ def describe(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, 
         about["figures"] = list(metrics(folders)[option])
     if isinstance(node, Mapping):
         about["target"] = node.get("_target_")
+        if about["target"] and not trusted(str(about["target"])):
+            about["unread"] = untrusted(str(about["target"]))
         if group == "extractor" and (bundled := weights(str(about["target"]))):
             about["weights"] = bundled
         before = f"metric.{option}." if group == "metric" else f"{group}."
@@ -306,6 +309,8 @@ def card_text(about: Mapping[str, Any]) -> str:
             shown = value.get("_target_", value) if isinstance(value, Mapping) else typed(value)
             takes = "" if isinstance(value, Mapping) or not option["takes"] else f"   ({option['takes']})"
             lines.append(f"  {name}={shown}{takes}")
+    if about.get("unread"):
+        lines += ["", f"options: not read; {about['unread']}"]
     if about.get("recipes"):
         lines += ["", "recipes: what each data set changes, and the figures it reaches"]
         alike: dict[str, list[str]] = {}

@@ -15,7 +15,7 @@ from typing import Any
 
 from genlab import captions, tables
 from genlab.errors import MANY, ConfigError, GenlabError, nearest
-from genlab.evaluation.results import measured
+from genlab.evaluation.results import measured, stored
 from genlab.evaluation.wanted import belongs, everything, wanted
 from genlab.files import atomic
 from genlab.metrics.base import Figure, comparable
@@ -47,7 +47,10 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     for copy in [run for run in there if run not in once]:
         print(f"{os.path.relpath(copy.path)}: a copy of another of these runs, so left out", file=sys.stderr)
     table = tabulate(once, options.get("metrics") or "auto")
-    bare = [os.path.relpath(run.path) for run in runs if any(run.checkpoints.glob("*.ckpt")) and not measured(run)]
+    without = [run for run in runs if any(run.checkpoints.glob("*.ckpt")) and not measured(run)]
+    if empty := [os.path.relpath(run.path) for run in without if stored(run)["done"]]:
+        print(f"{len(empty)} of {len(runs)} runs evaluated without a figure: {', '.join(empty)}", file=sys.stderr)
+    bare = [os.path.relpath(run.path) for run in without if not stored(run)["done"]]
     if bare:
         which = ",".join(bare) if len(bare) < 4 or not isinstance(named, str) else named
         told = f"{len(bare)} of {len(runs)} runs not measured yet: genlab eval run={shlex.quote(which)}"

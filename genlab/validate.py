@@ -81,6 +81,9 @@ def check(
                 value = word.rest.partition("=")[2]
                 problems.add(ConfigError(word.key, value, f"several values are a sweep: {advice}", "", "command line"))
         words = [replace(word, values=word.values[:1]) for word in words]
+    for word in words:
+        if len(set(word.values)) < len(word.values):
+            problems.add(ConfigError(word.key, ",".join(word.values), "names a value twice", "", "command line"))
     words = mend_files(mend_groups(words, folders, problems), folders, problems)
     plugins = admit_plugins(words, problems)
     varied = declared(words, folders, problems, "" if multirun else advice)

@@ -1155,3 +1155,12 @@ def test_runs_that_never_began_are_no_rows_and_are_told(tmp_path, capsys):
     assert cli.main(["report", str(failed.path)]) == 1
     assert cli.main(["sample", f"run={failed.path}"]) == 1
     assert "its training failed: no such file" in capsys.readouterr().err
+
+
+def test_a_run_of_which_nothing_can_be_measured_is_not_offered_to_be_measured(tmp_path, capsys):
+    make_run(tmp_path / "run")
+    assert cli.main(["eval", f"run={tmp_path / 'run'}", "metrics=modes"]) == 1
+    capsys.readouterr()
+    cli.main(["report", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert "1 of 1 runs evaluated without a figure: " in said and "not measured yet" not in said

@@ -316,6 +316,22 @@ def write_loss(here: Path, source: str, name: str) -> str:
     return f"my_fault_{name}"
 
 
+@pytest.mark.parametrize("plugins", [False, True])
+def test_a_card_says_what_it_takes_to_read_the_options_of_ones_own_model(plugins, here, capsys):
+    name = f"my_own_{plugins}"  # that nothing has been read of
+    (here / f"code/{name}.py").write_text(MODEL)
+    (here / f"conf/model/{name}.yaml").write_text(MODEL_YAML.replace("my_mixture", name))
+    assert genlab("list", f"model={name}", plugins=plugins) == 0
+    said = capsys.readouterr().out
+    assert (f"options: not read; '{name}' is not a trusted package; if you trust it, add" in said) != plugins
+    assert ("model.components=" in said) == plugins
+
+
+def test_a_model_of_ones_own_is_looked_for_where_config_dir_says(here, capsys):
+    assert genlab("train", "--dry-run", "model=my_mixture", "data=moons", conf=False) == 2
+    assert "those of your own are where --config-dir says" in capsys.readouterr().err
+
+
 FAULTS = {
     "Vector": ("return (1 - real).relu()", "what the critic minimises has shape (256,), and must be one number"),
     "Broken": ("return (real @ fake[:3]).mean()", "code/my_fault_{0}.py, line 7: RuntimeError: "),

@@ -111,6 +111,11 @@ def test_a_mistaken_group_does_not_hide_other_mistakes():
     assert found["model.latent"].reason == "must be a whole number"  # of a VAE; the model of no choice has no such key
 
 
+def test_a_sweep_takes_each_value_once():
+    with pytest.raises(ConfigErrors, match=r"seed=0,1,0: names a value twice"):
+        validate.check(["seed=0,1,0"], multirun=True)
+
+
 def test_a_group_without_anything_near_lists_what_there_is():
     found = problems("loss=zzzzzz", "loss.nothing=1")
     assert list(found) == ["loss"] and "nll" in found["loss"].reason

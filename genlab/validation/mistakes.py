@@ -6,7 +6,6 @@ Neither torch nor Hydra is imported, nor anything that the config names.
 from __future__ import annotations
 
 import ast
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -95,13 +94,7 @@ def check_target(key: str, target: Any) -> ConfigError | None:
     if not isinstance(target, str) or "." not in target:
         return ConfigError(key, target, "write package.module.Name")
     if not build.trusted(target):
-        root = target.partition(".")[0]
-        if root == "genlab":
-            return ConfigError(key, target, f"no part of a run; these are of genlab's {', '.join(build.PARTS)}")
-        hint = f"if you trust it, add plugins=[{root}], or the folder it lies in"
-        if root in sys.stdlib_module_names:  # nobody means to build a model of those
-            hint = "it is Python's own, and a module of yours takes another name"
-        return ConfigError(key, target, f"'{root}' is not a trusted package; {hint}")
+        return ConfigError(key, target, build.untrusted(target))
     module, _, name = target.rpartition(".")
     if (error := no_python(key, target)) or signature(target) is not None:
         return error

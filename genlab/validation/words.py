@@ -135,7 +135,11 @@ def mend_groups(words: Sequence[Word], folders: Sequence[str], problems: Problem
             unwrapped = value.strip("[]").split(",") if value.startswith("[") else [value.strip("\"'")]
             wrong = [option for option in unwrapped if option not in options and option != "null"]
             for option in wrong:
-                problems.add(no_option(word.key, option, options))
+                error = no_option(word.key, option, options)
+                if not (error.suggestion or plugin or folders) and any(other.key == "plugins" for other in words):
+                    reason = f"{error.reason}; those of your own are where --config-dir says"
+                    error = ConfigError(word.key, option, reason, "", error.source)
+                problems.add(error)
             slip = slip or bool(wrong)
             fixed = [nearest(option, options) if option in wrong else option for option in unwrapped]
             values += [value] if not wrong else [f"[{','.join(fixed)}]" if value.startswith("[") else fixed[0]]
