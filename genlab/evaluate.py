@@ -112,7 +112,7 @@ def draw(rows: list[Row], anew: bool, wanted: bool) -> None:
     One that is there stays where nothing was measured ``anew``. Where it is ``wanted`` and cannot be, a line says so.
     """
     steps = {(row.run, row.step) for row in rows if row.step}
-    for folder in dict.fromkeys(row.run for row in rows):
+    for folder in dict.fromkeys(row.run for row in rows if row.step):  # a control has none
         path = Path(folder) / "metrics.png"
         count = sum(run == folder for run, _ in steps)
         if count < 3 and wanted:

@@ -217,6 +217,9 @@ def test_all_checkpoints_are_a_row_each_and_a_curve(tmp_path, capsys, monkeypatc
         assert curve.is_file()
         _, (row,) = measured(capsys, f"run={run.path}", "ckpt=4", "metrics=fid_digits")
     assert row["step"] == 4
+    assert cli.main(["eval", *words, "real=train"]) == 0
+    printed = capsys.readouterr()
+    assert "real train" in printed.out and "no metrics.png" not in printed.err
 
 
 def test_an_evaluation_that_is_done_loads_no_torch(tmp_path, capsys):
