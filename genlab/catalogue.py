@@ -123,8 +123,9 @@ def describe(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, 
         about["figures"] = list(metrics(folders)[option])
     if isinstance(node, Mapping):
         about["target"] = node.get("_target_")
-        if about["target"] and not trusted(str(about["target"])):
-            about["unread"] = untrusted(str(about["target"]))
+        target = str(about["target"])
+        if about["target"] and not trusted(target) and signature(target) is None:
+            about["unread"] = untrusted(target)
         if group == "extractor" and (bundled := weights(str(about["target"]))):
             about["weights"] = bundled
         before = f"metric.{option}." if group == "metric" else f"{group}."

@@ -1,7 +1,6 @@
 """Packages of the user's own: ``plugins=[mine, /path/to/folder]``; and what went wrong in them."""
 
 import importlib.util
-import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from genlab.build import own
 from genlab.errors import ConfigError, GenlabError
+from genlab.presets import shown
 
 
 def packages(plugins: Sequence[str]) -> list[str]:
@@ -61,16 +61,15 @@ def told(error: BaseException) -> str:
 def places(error: BaseException) -> Iterator[str]:
     """Lines of the user's packages that an error came from, the last first; else the file of the object it is about."""
     if isinstance(error, SyntaxError) and error.filename:
-        yield f"{shown(error.filename)}, line {error.lineno}"
+        yield f"{shown(Path(error.filename))}, line {error.lineno}"
     for frame, line in reversed([*traceback.walk_tb(error.__traceback__)]):
         if own(str(frame.f_globals.get("__name__"))):
-            yield f"{shown(frame.f_code.co_filename)}, line {line}"
+            yield f"{shown(Path(frame.f_code.co_filename))}, line {line}"
     about = type(getattr(error, "obj", None))  # whose attribute was asked for
     if own(about.__module__):
-        yield shown(str(sys.modules[about.__module__].__file__))
+        yield shown(Path(str(sys.modules[about.__module__].__file__)))
 
 
-def shown(path: str) -> str:
-    """A file as one would type it from here."""
-    relative = os.path.relpath(path)
-    return path if relative.startswith("..") else relative
+def word(names: Sequence[str]) -> str:
+    """Plugins as one would type them; nothing of none."""
+    return f"plugins=[{','.join(map(str, names))}]" if names else ""

@@ -30,7 +30,7 @@ from genlab.models.conditions import in_turn
 from genlab.noise import Noise
 from genlab.penalties.base import Penalty
 from genlab.pictures import save_density, save_picture
-from genlab.plugins import told
+from genlab.plugins import told, word
 from genlab.run import Run, alone, rank, title
 from genlab.spec import Spec
 from genlab.training.callbacks import Beside, Keep, Log, Pictures, Progress, Stop, Validate
@@ -343,7 +343,7 @@ def shown(run: Run) -> str:
 def again(run: Run) -> str:
     """The words that name the run to another verb, and the plugins that it takes."""
     named = run.config.get("plugins") if admitted() else None  # a folder from elsewhere advises nobody to trust it
-    return f"run={shown(run)}" + (f" plugins=[{','.join(map(str, named))}]" if named else "")
+    return f"run={shown(run)} {word(named or ())}".rstrip()
 
 
 def say(line: str) -> None:

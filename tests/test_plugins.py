@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from genlab import build, checkpoint, cli
+from genlab import build, checkpoint, cli, plugins
 from genlab.cli.resume import PLUGINS
 from genlab.errors import ConfigError
 from genlab.run import Run
@@ -314,6 +314,19 @@ def write_loss(here: Path, source: str, name: str) -> str:
     (here / "code" / f"my_fault_{name}.py").write_text(source)
     (here / "conf/loss/my_fault.yaml").write_text(f"# Fault\n_target_: my_fault_{name}.Fault\n")
     return f"my_fault_{name}"
+
+
+def test_an_error_about_an_object_of_the_users_names_its_file(here, monkeypatch):
+    (here / "code/my_lone.py").write_text("class Lone: ...\n")
+    monkeypatch.syspath_prepend(here / "code")
+    import my_lone
+
+    for admitted, told in ((False, "AttributeError: 'Lone' object"), (True, "code/my_lone.py: AttributeError: 'Lone'")):
+        if admitted:
+            build.trust("my_lone")
+        with pytest.raises(AttributeError) as caught:
+            my_lone.Lone().latent  # noqa: B018
+        assert plugins.told(caught.value).startswith(told)
 
 
 @pytest.mark.parametrize("plugins", [False, True])

@@ -28,7 +28,7 @@ def train(line: Line) -> int:
     resumed = [word for word in line.words if word.partition("=")[0] == "run"]
     if resumed:
         return resume(resumed, line)
-    from genlab import config, submit, validate
+    from genlab import config, plugins, submit, validate
 
     asked = {flag.partition("=")[0] for flag in line.hydra}
     shows = asked & {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
@@ -52,8 +52,9 @@ def train(line: Line) -> int:
         keys = ",".join(f"'{key}'" for key in checked.constant)
         overrides.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
     before = submit.states(Path(place)) if multirun else {}
-    plugins = f" plugins=[{','.join(checked.plugins)}]" if checked.plugins else ""
-    then = f"genlab eval run={typed(place)}{plugins}    genlab report {typed(place)}"
+    then = (
+        f"{f'genlab eval run={typed(place)} {plugins.word(checked.plugins)}'.rstrip()}    genlab report {typed(place)}"
+    )
     try:
         folder = submit.submit(overrides, line.hydra)
     except KeyboardInterrupt:

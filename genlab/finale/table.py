@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from genlab import captions, tables
 from genlab.metrics.base import Figure
+from genlab.plugins import word
 from genlab.run import Run
 from genlab.submit import unfinished
 
@@ -58,7 +59,7 @@ class Table(Callback):
         from genlab.evaluation.results import from_plain
 
         folder = f"run={config.hydra.sweep.dir}"
-        plugins = [f"plugins=[{','.join(config.plugins)}]"] if config.get("plugins") else []
+        plugins = [word(config.plugins)] if config.get("plugins") else []
         genlab = [sys.executable, "-m", "genlab"]
         command = [*genlab, "eval", folder, *self.options, *plugins, "real=train", "--json"]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)

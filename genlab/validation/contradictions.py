@@ -20,6 +20,7 @@ from typing import Any
 from genlab.choices import likelihoods
 from genlab.errors import ConfigError, nearest
 from genlab.signatures import Signature, signature
+from genlab.spec import number_of
 from genlab.validation.ranges import is_number, ranges
 
 Config = Mapping[str, Any]
@@ -223,8 +224,7 @@ def classes_of_data(config: Config) -> Iterator[ConfigError]:
     data, chosen = of(config, "data"), look(config, "data.classes")
     names: Any = (data.constants.get("class_names") if data else None) or ()
     for given in chosen if isinstance(chosen, list) and names else ():
-        number = isinstance(given, int) and not isinstance(given, bool)
-        if str(given) not in names and not (number and 0 <= given < len(names)):
+        if number_of(given, names) is None:
             yield ConfigError("data.classes", given, f"the classes are {', '.join(names)}", nearest(given, names))
 
 
