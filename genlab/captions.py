@@ -1,9 +1,11 @@
 """Protocols of a table's figures in words, each entry once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-OF_MODELS = ("members", "weights", "seeds", "examples", "samples", "checkpoint", "step")
+from genlab.metrics.base import Figure
+
+OF_MODELS = ("members", "weights", "n generated", "seeds", "examples", "samples", "checkpoint", "step")
 """Entries of a protocol that are a model's affair: told of it once, where all its figures agree."""
 
 FOLLOWING = {
@@ -30,6 +32,28 @@ def caption(figures: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
         told.append("all figures: " + in_words({k: v for k, v in entries[0][2].items() if (k, v) in shared}))
         take(entries, {key for key, _ in shared})
     return told + of_models(entries) + of_values(entries) + of_figures(entries)
+
+
+def numbers(rows: Iterable[tuple[str, Mapping[str, Figure]]]) -> list[str]:
+    """What figures of real examples are not to be compared with those of samples, for they are of another number.
+
+    Args:
+        rows: of one data set, name and figures; those of real examples are named ``real train``, say.
+    """
+    real: dict[tuple[str, str], set[int]] = {}  # row and title to numbers of examples
+    made: dict[str, set[int]] = {}
+    for name, figures in rows:
+        for title, figure in figures.items():
+            if n := figure.protocol.get("n generated"):
+                (
+                    real.setdefault((name, title), set()) if name.startswith("real ") else made.setdefault(title, set())
+                ).add(n)
+    together: dict[str, list[str]] = {}
+    for (name, title), of_real in real.items():
+        if made.get(title, of_real) != of_real:
+            few, many = (", ".join(map(str, sorted(found))) for found in (of_real, made[title]))
+            together.setdefault(f"{name} has {few} examples where models have {many}", []).append(title)
+    return [f"{text}, so not to be compared with theirs: {', '.join(titles)}" for text, titles in together.items()]
 
 
 def merged(figures: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[Entry]:

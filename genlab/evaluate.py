@@ -13,6 +13,7 @@ from genlab import captions, tables
 from genlab.errors import ConfigError, GenlabError
 from genlab.evaluation import results
 from genlab.evaluation.results import Asked, Row
+from genlab.evaluation.wanted import waiting
 from genlab.metrics.base import comparable
 from genlab.run import Run, rank
 
@@ -46,6 +47,8 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
 
         rows, failed = assess(asked, controls, options)
         wrong += failed
+    if asked and (more := waiting(options)):  # all are of models
+        say(f"measured only where they are named: metrics={','.join(more)}")
     rows = [row for row in rows if row.figures or not row.run.startswith("real ")]  # a control of nothing is no row
     bare = [row.run for row in rows if not row.figures]
     nothing = bool(bare) and len(bare) == len(rows)  # of models of several families some have no likelihood, say
@@ -164,12 +167,13 @@ def table(rows: list[Row], everything: bool = False) -> tables.Table:
     texts = ["run", "model", "data", "checkpoint", "step", "samples"]
     unlike = [title for title in titles if unequal(rows, title)]
     warning = [f"not to be compared from row to row, for their protocols differ: {', '.join(unlike)}"] if unlike else []
-    return tables.Table(texts, titles, lines, [*captions.caption(protocols), *warning])
+    numbers = captions.numbers([(row.run, row.figures) for row in rows])
+    return tables.Table(texts, titles, lines, [*captions.caption(protocols), *warning, *numbers])
 
 
 def unequal(rows: Sequence[Row], title: str) -> bool:
-    """Whether a figure was measured of the same data in ways that cannot be compared; of a control, that may have other
-    numbers of examples, it is known."""
+    """Whether a figure was measured of the same data in ways that cannot be compared; of a control, which may be of
+    another number of examples, a line of its own says so."""
     ways: dict[str, set[str]] = {}
     for row in rows:
         if title in row.figures and not row.run.startswith("real "):

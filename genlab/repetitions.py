@@ -65,6 +65,20 @@ def group(runs: Iterable[Run]) -> list[Group]:
     return groups
 
 
+def by_data(groups: Iterable[Group]) -> list[Group]:
+    """Groups, each as often as there are data sets that its figures were measured by, with those of that one; ordered
+    by data set. ``data`` then need not be what the runs were trained on."""
+    found: dict[tuple[int, str], Group] = {}
+    for number, one in enumerate(groups):
+        for name, figure in one.figures:
+            data = str(figure.protocol.get("data", one.data))
+            part = found.setdefault((number, data), one._replace(data=data, figures=[]))
+            part.figures.append((name, figure))
+        if not one.figures:
+            found[number, one.data] = one
+    return sorted(found.values(), key=lambda part: part.data)
+
+
 def telling(configs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What tells configs apart, by dotted key: the options taken of groups where these are enough, ``loss=hinge``, else
     all that matters of them."""
@@ -89,14 +103,19 @@ BESIDE = "beside"
 
 def real_groups(runs: Iterable[Run]) -> list[Group]:
     """Rows of real examples that were measured beside the runs: what a perfect model would get."""
-    found: dict[tuple[str, str], dict[str, tuple[str, Figure]]] = {}
+    found: dict[tuple[str, str], dict[str, dict[str, tuple[str, Figure]]]] = {}
     for row, beside in (both for run in runs for both in controls(run) if both[0].figures):
         figures = found.setdefault((row.data, row.run), {})
         for name, figure in row.figures.items():
             of = {BESIDE: comparable(beside.figures[name].protocol)} if name in beside.figures else {}
-            figure = figure._replace(protocol=dict(figure.protocol) | of)
-            figures[json.dumps([name, figure.protocol], sort_keys=True)] = (name, figure)
-    return [Group(title, data, "", [], list(figures.values())) for (data, title), figures in sorted(found.items())]
+            same = figures.setdefault(json.dumps([name, figure.protocol], sort_keys=True), {})
+            same[str(of)] = (name, figure._replace(protocol=dict(figure.protocol) | of))
+            if len(same) > 1:
+                same.pop(str({}), None)  # it controls something
+    return [
+        Group(title, data, "", [], [entry for same in figures.values() for entry in same.values()])
+        for (data, title), figures in sorted(found.items())
+    ]
 
 
 def repetitions(figures: list[tuple[str, Figure]]) -> dict[str, list[tuple[str, list[Figure]]]]:
@@ -109,6 +128,15 @@ def repetitions(figures: list[tuple[str, Figure]]) -> dict[str, list[tuple[str, 
         checkpoint = str(repeated[0].protocol.get("checkpoint", ""))
         by_checkpoint.setdefault(checkpoint, []).append((name, repeated))
     return by_checkpoint or {"": []}
+
+
+def by_number(repeated: list[tuple[str, list[Figure]]], runs: int) -> dict[int, list[tuple[str, list[Figure]]]]:
+    """Figures of one name and protocol by how many runs have them, most first; those of real examples, which are of no
+    run, together."""
+    found: dict[int, list[tuple[str, list[Figure]]]] = {}
+    for name, figures in sorted(repeated, key=lambda entry: -len(entry[1])):
+        found.setdefault(min(len(figures), runs), []).append((name, figures))
+    return found or {runs: []}
 
 
 def averaged(protocol: Mapping[str, Any]) -> str:

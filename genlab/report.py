@@ -19,9 +19,12 @@ from genlab.evaluation.results import measured, stored
 from genlab.evaluation.wanted import belongs, everything, wanted
 from genlab.files import atomic
 from genlab.metrics.base import Figure, comparable
-from genlab.repetitions import BESIDE, average, group, originals, real_groups, repetitions
+from genlab.repetitions import BESIDE, average, by_data, by_number, group, originals, real_groups, repetitions
 from genlab.run import Run, kept_order
 from genlab.training.journal import read
+
+Kinds = dict[tuple[str, str], list[tuple[str, int]]]
+"""Data set and name of a figure to what has a column of its own, in order."""
 
 
 def main(options: Mapping[str, Any], as_json: bool = False) -> int:
@@ -97,7 +100,13 @@ def apart(table: tables.Table) -> list[tables.Table]:
 def protocols(table: tables.Table) -> list[str]:
     """How the figures of a table were measured, in lines; of how many runs, a column says."""
     cells = [(title, texts[0], figure) for texts, found in table.rows for title, figure in found.items()]
-    return captions.caption([(title, model, without(figure.protocol, "runs")) for title, model, figure in cells])
+    numbers = [
+        line
+        for part in table.parts("data").values()
+        for line in captions.numbers([(texts[0], found) for texts, found in part.rows])
+    ]
+    known = [(title, model, without(figure.protocol, "runs")) for title, model, figure in cells]
+    return [*captions.caption(known), *numbers]
 
 
 def begun(runs: list[Run]) -> list[Run]:
@@ -166,35 +175,20 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
     """Rows are groups of runs and checkpoints of them (best, last), columns are figures.
 
     Within a data set, figures of one name under protocols that cannot be compared stand in columns of their own,
-    ``fid_digits``, ``fid_digits (b)``; a mean over seeds is of one protocol.
+    ``fid_digits``, ``fid_digits (b)``; a mean over seeds is of one protocol, and figures that fewer seeds have are a
+    row of their own. Real examples stand in the column of what they control, whatever their number, which is told.
     """
-    kinds: dict[tuple[str, str], list[tuple[str, int]]] = {}  # data set and name to what has a column, in order
+    kinds: Kinds = {}
     rows: list[tuple[list[str], dict[str, Figure]]] = []
     hidden = 0
-    for found in [*group(runs), *real_groups(runs)]:
+    for found in [*by_data(group(runs)), *real_groups(runs)]:
         measured_of = repetitions(found.figures)
         shown_of = ends(measured_of)
         hidden += len(measured_of) - len(shown_of)
         for checkpoint in shown_of:
-            repeated = measured_of[checkpoint]
-            cells: dict[str, Figure] = {}
-            seen: Counter[tuple[str, str]] = Counter()
-            for name, figures in repeated:
-                beside = figures[0].protocol.get(BESIDE)
-                figures = [figure._replace(protocol=without(figure.protocol, BESIDE)) for figure in figures]
-                same = comparable(figures[0].protocol)
-                kind = (same, seen[name, same])  # one model by two numbers of importance samples: two columns
-                seen[name, same] += 1
-                columns = kinds.setdefault((found.data, name), [])
-                if not found.runs:  # a control has its own number of examples, and stands beside what it controls
-                    fits = [known for known in columns if (known[0] == beside if beside else alike(known[0], same))]
-                    kind = next(iter(fits), kind)
-                if kind not in columns:
-                    columns.append(kind)
-                title = name + (f" ({letter(columns.index(kind))})" if columns.index(kind) else "")
-                cells[title] = average(figures)
-            count = str(len(found.runs)) if found.runs else ""
-            rows.append(([found.model, found.data, found.detail, checkpoint, count], cells))
+            for count, repeated in by_number(measured_of[checkpoint], len(found.runs)).items():
+                cells = placed(repeated, found.data, kinds)
+                rows.append(([found.model, found.data, found.detail, checkpoint, str(count or "")], cells))
     shown = _chosen(tables.leading(sorted({title for _, cells in rows for title in cells})), metrics)
     kept = [
         (texts, {title: cells[title] for title in shown if title in cells})
@@ -209,15 +203,28 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
     return table._replace(caption=[*protocols(table), *of_all])
 
 
+def placed(repeated: list[tuple[str, list[Figure]]], data: str, kinds: Kinds) -> dict[str, Figure]:
+    """Means of figures, each under the title of its column; columns that there are not yet are added to ``kinds``."""
+    cells: dict[str, Figure] = {}
+    seen: Counter[tuple[str, str]] = Counter()
+    for name, figures in repeated:
+        beside = figures[0].protocol.get(BESIDE)  # a control stands in the column of what it was measured beside
+        figures = [figure._replace(protocol=without(figure.protocol, BESIDE)) for figure in figures]
+        same = beside or comparable(figures[0].protocol)
+        kind = (same, seen[name, same])  # one model by two numbers of importance samples: two columns
+        seen[name, same] += 1
+        columns = kinds.setdefault((data, name), [])
+        if kind not in columns:
+            columns.append(kind)
+        title = name + (f" ({letter(columns.index(kind))})" if columns.index(kind) else "")
+        cells[title] = average(figures)
+    return cells
+
+
 def ends(checkpoints: Iterable[str]) -> list[str]:
     """Best and last, in whose presence the steps between are no rows: they are a curve. Else all, in their order."""
     names = sorted(checkpoints, key=kept_order)
     return [name for name in names if not name.startswith("step_")] or names
-
-
-def alike(protocol: str, of_real: str) -> bool:
-    """Whether a figure of real examples, which have a number of their own, may control those of a protocol."""
-    return without(json.loads(protocol), "n generated") == without(json.loads(of_real), "n generated")
 
 
 def without(protocol: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def written(figure: Figure) -> str:
     if isinstance(value, int) and not spread:
         return f"{figure.mark} {value}".lstrip()
     if abs(value) >= HUGE:
-        return f"{figure.mark} {value:.3e}".lstrip()
+        return f"{figure.mark} {value:.3e}".lstrip() + (f" ± {spread:.1e}" if spread else "")
     digits = max(1, math.floor(math.log10(abs(value)))) if math.isfinite(value) and value else 1
     decimals = max(0, 4 - digits) if not spread else min(6, max(0, 1 - math.floor(math.log10(spread))))
     if 0 < abs(value) < SMALL and (not spread or spread < SMALLEST):

@@ -799,6 +799,9 @@ def test_damaged_weights_of_the_package_cost_only_the_figures_that_need_them(tmp
         assert evaluate.main(compose(*words), True) == 0
         printed = capsys.readouterr()
         assert list(json.loads(printed.out)[0]["metrics"]) == ["bpd"]
+        evaluate.main(compose(*words, "extractor=digits"), True)  # nor of one that is named
+        named = capsys.readouterr()
+        assert list(json.loads(named.out)[0]["metrics"]) == ["bpd"] and said in named.err
         assert "no fid: " in printed.err and said in printed.err and "install genlab again" in printed.err
         with pytest.raises(GenlabError, match=said) as error:
             measured(capsys, f"run={run.path}", "extractor=digits", "metrics=fid", "force=true")
@@ -1053,6 +1056,64 @@ def test_a_report_has_each_real_row_in_the_column_of_what_it_was_measured_beside
     assert len(model) == len(beside) == 3 and model.keys() == real.keys()
     assert {figure.value: real[title].value for title, figure in model.items()} == pytest.approx(beside)
     assert not any("beside" in line for line in report.tabulate([run]).caption)
+
+
+def test_real_examples_of_unlike_numbers_have_columns_of_their_own_where_they_control_nothing(tmp_path, capsys):
+    run = make_run(tmp_path / "run")  # without classes, so that its samples have no class_accuracy
+    for n in (30, 40):
+        evaluate.main(compose(f"run={run.path}", "metrics=class_accuracy", f"n={n}", "real=train", "force=true"), True)
+    capsys.readouterr()
+    (real,) = (figures for texts, figures in report.tabulate([run]).rows if texts[0] == "real train")
+    numbers = {title: figure.protocol["n generated"] for title, figure in real.items()}
+    assert numbers == {"class_accuracy_digits": 30, "class_accuracy_digits (b)": 40}
+
+
+def test_real_examples_that_are_fewer_than_the_samples_are_told(tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    few = len(build(DIGITS).split("train"))
+    evaluate.main(compose(f"run={run.path}", "metrics=[fid,bpd]", "k=2", "n=60", "real=train"))
+    told = f"real train has {few} examples where models have 60, so not to be compared with theirs: fid_digits\n"
+    assert few < 60 and told in capsys.readouterr().out
+    report.main({"run": str(run.path)})
+    assert told in capsys.readouterr().out
+    evaluate.main(compose(f"run={run.path}", "metrics=fid", f"n={few}", "real=train"))
+    assert "not to be compared" not in capsys.readouterr().out
+
+
+def test_figures_that_fewer_seeds_have_are_a_row_that_says_so(tmp_path):
+    fid = ("fid_digits", Figure(7.0, "", None, {"checkpoint": "best", "n generated": 9}))
+    runs = [planted(tmp_path / "a", [bpd(1.0), fid], 0), planted(tmp_path / "b", [bpd(3.0)], 1)]
+    table = report.tabulate(runs)
+    assert table.texts[-1] == "runs" and table.figures == ["bpd", "fid_digits"]
+    assert cells(table) == [
+        ["vae", "digits", "best", "2", "<= 2.0 ± 1.4", "-"],
+        ["vae", "digits", "best", "1", "-", "7.000"],
+    ]
+
+
+def test_figures_by_another_data_set_stand_in_its_table(tmp_path):
+    by_other = ("bpd", Figure(9.0, "<=", 0.1, {"checkpoint": "best", "n": 10, "k": 5, "data": "other"}))
+    run = planted(tmp_path / "a", [bpd(1.0, data="digits"), by_other])
+    table = report.tabulate([run])
+    assert [row[1] for row in cells(table)] == ["digits", "other"]
+    assert {data: part.cells()[0][-1] for data, part in table.parts("data").items()} == {
+        "digits": "<= 1.00 ± 0.10",
+        "other": "<= 9.00 ± 0.10",
+    }
+
+
+def test_figures_with_an_exponent_keep_their_error():
+    assert tables.written(Figure(2.5e13, "<=", 1e11)) == "<= 2.500e+13 ± 1.0e+11"
+    assert tables.written(Figure(2.5e-8, "", 1e-9)) == "2.5e-08 ± 1.0e-09"
+
+
+def test_what_auto_leaves_out_unless_it_is_named_is_told(tmp_path, capsys):
+    run, told = make_run(tmp_path / "run", GAN), "measured only where they are named: metrics=bridge,critic_slope,"
+    for _ in range(2):
+        evaluate.main(compose(f"run={run.path}", "n=30", "k=2", "real=none"), True)
+        assert told in capsys.readouterr().err
+    evaluate.main(compose(f"run={run.path}", "metrics=fid", "n=30", "real=none"), True)
+    assert "measured only where" not in capsys.readouterr().err
 
 
 def test_figures_of_unlike_protocols_in_one_column_are_told(tmp_path, capsys):

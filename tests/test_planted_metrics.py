@@ -8,22 +8,26 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from runs import GAN
 from scipy import stats
 from scipy.optimize import linear_sum_assignment
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
+from genlab.build import build
+from genlab.data.digits import Digits
 from genlab.data.mixtures import Grid, Ring
 from genlab.data.planar import Moons
 from genlab.data.stacked_mnist import StackedMNIST
 from genlab.errors import GenlabError
 from genlab.extractors.base import Features
+from genlab.metrics.choose import choose
 from genlab.metrics.class_accuracy import ClassAccuracy
 from genlab.metrics.latents import Latents
 from genlab.metrics.memorisation import Memorisation, nearest_distance
 from genlab.metrics.modes import Modes, StackedModes
-from genlab.metrics.probe import Probe
+from genlab.metrics.probe import CriticProbe, Probe
 from genlab.metrics.transport import Transport, energy_distance
 from genlab.models.base import Encodes, Posterior
 from genlab.spec import Spec
@@ -172,6 +176,17 @@ def stacks(numbers):
     for channel, unit in enumerate((100, 10, 1)):
         x[:, channel, 0, 0] = torch.as_tensor(numbers) // unit % 10
     return x
+
+
+def test_stacked_digits_are_counted_unasked_and_by_nothing_else():
+    """By the classifier of digits, channel by channel, which as pictures in grey means nobody would look at unasked."""
+    stacks = StackedMNIST(limit=10)
+    options = {"metrics": "auto", "extractor": None, "n": 10, "k": 1, "split": "test", "seed": 0, "batch": 8}
+    metrics, left_out = choose(options, build(GAN, spec=stacks.spec), stacks, 10)
+    assert "stacked_modes_mnist" in metrics and not any(name.startswith("frechet") for name in metrics)
+    assert "no extractor is taken for such data unasked" in left_out["fid"]
+    assert "few for 1000 classes" in CriticProbe(limit=5000).refuses(stacks.spec)
+    assert not CriticProbe(limit=20_000).refuses(stacks.spec) and not Probe(limit=30).refuses(Digits().spec)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from genlab.evaluation.results import Asked, Note, Row, new_lines, repeated, sho
 from genlab.evaluation.subject import Subject
 from genlab.evaluation.wanted import Part, wanted
 from genlab.metrics.base import GENERATED
-from genlab.metrics.choose import asked_for, choose, named
+from genlab.metrics.choose import asked_for, choose, named, presets
 from genlab.models.ensemble import Ensemble
 from genlab.plugins import told
 from genlab.run import Run
@@ -261,10 +261,15 @@ def of_other_extractors(options: Mapping[str, Any], metrics: Mapping[str, Any]) 
     used = sorted({metric.extractor.name for metric in metrics.values() if getattr(metric, "extractor", None)})
     given = [figure for metric in metrics.values() if getattr(metric, "extractor", None) for figure in metric.figures]
     known = {*given, *(f"{figure}_{extractor}" for figure in given for extractor in used)}
-    reason = f"extractor={', '.join(used)} looks at these data; name another to have it look at them"
     asked = [name for name in named(options) if name not in known]
     others = tuple(name for name in asked if any(name.startswith(f"{figure}_") for figure in given))
-    return [Note(others, reason, lacking=True, named=True)] if others else []
+    there = presets("extractor", options)
+    meant = {name: next((one for one in there if name.endswith(f"_{one}")), "another") for name in others}
+    reason = f"extractor={', '.join(used)} looks at these data; name"
+    return [
+        Note((name,), f"{reason} {f'extractor={one}' if one in there else one} to have it look at them", True, True)
+        for name, one in meant.items()
+    ]
 
 
 def alike(data: Data, name: str, spec: Spec) -> None:

@@ -32,6 +32,13 @@ def on_request(metric: str, options: Mapping[str, Any]) -> bool:
     return bool(known and known.constants.get("on_request"))
 
 
+def waiting(options: Mapping[str, Any]) -> list[str]:
+    """Metrics that ``auto`` leaves out whatever the model and the data, for each answers a question of its own."""
+    if options.get("metrics") not in (None, "auto"):
+        return []
+    return [name for name in metrics(options.get("config_dir") or ()) if on_request(name, options)]
+
+
 def wanted(options: Mapping[str, Any]) -> list[Part]:
     """What ``metrics`` asks for, in that order, as ``genlab.metrics.choose`` understands it."""
     asked, whole = options.get("metrics"), everything(options.get("config_dir") or ())

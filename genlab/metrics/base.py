@@ -61,6 +61,9 @@ class ModelMetric(Protocol):
     on_request: ClassVar[bool]
     """Whether it is computed only where ``metrics=`` names it. May be missing: False."""
 
+    prefers: ClassVar[str]
+    """The extractor that it takes of data that no extractor suits, where none is named. May be missing: none."""
+
     reads: tuple[str, ...]
     """What it is shown: ``generated`` examples, and splits of the data: train, val, test."""
 

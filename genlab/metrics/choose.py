@@ -51,7 +51,8 @@ def choose(
     """
     nodes, spec = presets("metric", options), data.spec
     wanted = _wanted(options["metrics"], nodes)
-    shared, refusals = extractors(options, spec)
+    takes = {name: "extractor" in inspect.signature(locate(nodes[name]["_target_"])).parameters for name in wanted}
+    shared, refusals = extractors(options, spec, alone=all(takes.values()))
     metrics: dict[str, Metric] = {}
     left_out: dict[str, str] = {}
     for name in wanted:
@@ -64,8 +65,8 @@ def choose(
             )
             continue
         found: Sequence[Shared | None] = [None]
-        if "extractor" in inspect.signature(target).parameters:
-            found = shared
+        if takes[name]:
+            found = shared or preferred(target, options, spec)
             if refusals:
                 left_out[title] = "; ".join(dict.fromkeys(refusals))
         for extractor in found:
@@ -82,18 +83,36 @@ def choose(
     return metrics, {title: why for title, why in lacking.items() if title}
 
 
-def extractors(options: Mapping[str, Any], spec: Spec) -> tuple[list[Shared], list[str]]:
+def preferred(target: Any, options: Mapping[str, Any], spec: Spec) -> list[Shared]:
+    """The extractor that a metric takes where no other suits such data and none is named."""
+    name = getattr(target, "prefers", "")
+    if not name or options.get("extractor"):
+        return []
+    node = presets("extractor", options)[name]
+    able: Any = locate(node["_target_"])
+    return [] if able.refuses(spec) else [Shared(build(node, spec=spec))]
+
+
+def extractors(options: Mapping[str, Any], spec: Spec, alone: bool = True) -> tuple[list[Shared], list[str]]:
     """The extractor that the options name, or all that suit the data; and why some are missing.
 
     Raises:
-        ConfigError: the extractor named cannot look at such data.
+        ConfigError: the extractor named cannot look at such data, or its options are wrong.
+        GenlabError: the weights of the one named cannot be had, and there are no figures ``alone`` of it that can.
     """
     node = options.get("extractor")
     if node:
         target: Any = locate(node["_target_"])
         if refusal := target.refuses(spec):
             raise ConfigError("extractor", target.name, refusal)
-        return [Shared(build(node, spec=spec))], []
+        try:
+            return [Shared(build(node, spec=spec))], []
+        except ConfigError:
+            raise
+        except GenlabError as error:
+            if alone:
+                raise
+            return [], [str(error)]
     found, damaged, able, refusals = [], [], [], []
     for node in presets("extractor", options).values():
         target = locate(node["_target_"])

@@ -129,6 +129,7 @@ class StackedModes(Metric):
 
     needs: ClassVar[tuple[type, ...]] = (Samples,)
     figures: ClassVar[tuple[str, ...]] = ("modes", "high_quality", "reverse_kl")
+    prefers: ClassVar[str] = "mnist"
     higher_is_better = True
     full_state_update = False
     count: Tensor

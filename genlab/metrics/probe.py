@@ -21,6 +21,8 @@ from genlab.spec import Spec
 STATES = ("codes", "labels", "positions")
 STEPS = 300  # of an optimiser at most
 NARROW = 128  # dimensions up to which liblinear's Newton method takes seconds; minutes for MNIST's 784 pixels
+MANY = 100  # classes, beyond which machines take hours
+FEW = 20  # training examples of each of so many, below which they tell little
 PASSES = 50  # of its coordinate descent: on those pixels accuracy is 0.865 after 30 passes and 0.866 after 300
 
 
@@ -112,9 +114,11 @@ def machines(dimensions: int, weight: float, seed: int, steps: int = STEPS) -> A
 
 
 def refuses(metric: Any, spec: Spec) -> str:
-    """Data without classes, and a test on what was learnt."""
+    """Data without classes or with too many of them, and a test on what was learnt."""
     if metric.reads[1] == "train":
         return "a probe is tested on other examples than it learns from"
+    if metric.limit < FEW * len(spec.classes) > FEW * MANY:
+        return f"limit={metric.limit} training examples are few for {len(spec.classes)} classes, a machine each"
     return "" if len(spec.classes) > 1 else "the data have no classes to tell apart"
 
 
