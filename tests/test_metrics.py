@@ -1,5 +1,6 @@
 """Laws of the metrics: known answers, no dependence on batches or ranks, and no figure where there is none."""
 
+import decimal
 import json
 import math
 from importlib.resources import files
@@ -128,6 +129,29 @@ def test_frechet_distance_is_exact_for_spectra_of_any_width_and_rank(ranks, deca
     tolerance = 1e-12 if min(ranks) == 120 else 1e-7  # a product of lower rank than a factor has noise for zeros
     for ours in (frechet_distance(mean, a, mean, b), frechet_distance(mean, b, mean, a)):
         assert abs(ours - expected) <= tolerance * float(a.trace() + b.trace())
+
+
+@pytest.mark.parametrize("near", [1.0, 1e-3])
+def test_frechet_distance_is_exact_for_features_of_unlike_scales(near):
+    """In pairs of features, each of a scale of its own, the root of a 2x2 matrix M has the trace
+    (Tr M + 2 (det M)^1/2)^1/2; the sum over pairs is taken in fifty digits."""
+    decimal.getcontext().prec = 50
+    pairs, draw = 20, np.random.default_rng(0)
+    scales, order = np.logspace(-4, 3, pairs), draw.permutation(2 * pairs)
+    a, b = np.zeros((2, 2 * pairs, 2 * pairs))
+    exact = decimal.Decimal(0)
+    for pair, scale in enumerate(scales):
+        place = slice(2 * pair, 2 * pair + 2)
+        factor = np.eye(2) + 0.5 * draw.normal(size=(2, 2))
+        moved = factor + near * draw.normal(size=(2, 2))
+        a[place, place], b[place, place] = (scale**2 * f @ f.T for f in (factor, moved))
+        p, q = ([[decimal.Decimal(float(v)) for v in row] for row in m[place, place]] for m in (a, b))
+        product = sum(p[i][j] * q[j][i] for i in range(2) for j in range(2))
+        det = (p[0][0] * p[1][1] - p[0][1] * p[1][0]) * (q[0][0] * q[1][1] - q[0][1] * q[1][0])
+        exact += p[0][0] + p[1][1] + q[0][0] + q[1][1] - 2 * (product + 2 * det.sqrt()).sqrt()
+    mean = torch.zeros(2 * pairs, dtype=torch.float64)
+    a, b = (torch.from_numpy(m[np.ix_(order, order)]) for m in (a, b))
+    assert frechet_distance(mean, a, mean, b) == pytest.approx(float(exact), rel=1e-8)
 
 
 @pytest.mark.filterwarnings("ignore:.* examples for .* features")
