@@ -170,6 +170,7 @@ def test_spoilt_idx_files_are_named(mnist, name, content, said):
     with pytest.raises(DataError) as error:
         MNIST(root=str(mnist)).split("train")
     assert str(path) in str(error.value) and said in str(error.value)
+    assert ("; remove it, and it is downloaded again" in str(error.value)) == (content is not None)
     if said in ("cannot be read",):
         assert "expected md5:f68b3c2dcbeaaa9fbdd348bbdeb94873, found md5:" in str(error.value)
 

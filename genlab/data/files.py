@@ -12,6 +12,9 @@ from typing import Any
 from genlab.data.store import progress
 from genlab.errors import DataError
 
+AGAIN = "remove it, and it is downloaded again"
+"""What to do about a file that a mirror has."""
+
 
 @dataclass(frozen=True)
 class Download:

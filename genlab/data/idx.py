@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from genlab.data.files import Download, checksum, remark
+from genlab.data.files import AGAIN, Download, checksum, remark
 from genlab.errors import DataError
 
 FILES = {
@@ -35,7 +35,7 @@ def read_idx(path: Path, dimensions: int, checksums: dict[str, str], crc32: int 
     def damaged(reason: str) -> DataError:
         expected = checksums.get(path.name)
         note = f" (expected {expected}, found {checksum(path, expected)})" if expected and path.is_file() else ""
-        return DataError(f"{path}: {reason}{note}")
+        return DataError(f"{path}: {reason}{note}; {AGAIN}")
 
     try:
         content = path.read_bytes()
@@ -73,9 +73,9 @@ def read_part(
         for path, name, dimensions in zip(paths, FILES[part], (3, 1), strict=True)
     )
     if images.shape[1:] != (28, 28):
-        raise DataError(f"{paths[0]}: expected images of 28 x 28, found {images.shape[1]} x {images.shape[2]}")
+        raise DataError(f"{paths[0]}: expected images of 28 x 28, found {images.shape[1]} x {images.shape[2]}; {AGAIN}")
     if len(images) != len(labels):
-        raise DataError(f"{paths[1]}: expected {len(images)} labels, one an image, found {len(labels)}")
+        raise DataError(f"{paths[1]}: expected {len(images)} labels, one an image, found {len(labels)}; {AGAIN}")
     if len(labels) and labels.max() > 9:
-        raise DataError(f"{paths[1]}: expected labels 0 to 9, found {labels.max()}")
+        raise DataError(f"{paths[1]}: expected labels 0 to 9, found {labels.max()}; {AGAIN}")
     return images[:, None], labels

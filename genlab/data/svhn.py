@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from genlab.data.base import Images
-from genlab.data.files import Download
+from genlab.data.files import AGAIN, Download
 from genlab.errors import DataError
 
 MD5 = {
@@ -55,15 +55,17 @@ class SVHN(Images):
         try:
             content = loadmat(path, variable_names=("X", "y"))
         except Exception as error:  # scipy raises whatever a damaged file leads it to
-            raise DataError(f"{path}: not a readable Matlab file, {path.stat().st_size} bytes: {error}") from error
+            raise DataError(
+                f"{path}: not a readable Matlab file, {path.stat().st_size} bytes: {error}; {AGAIN}"
+            ) from error
         x, y = content.get("X"), content.get("y")
         if x is None or y is None:
-            raise DataError(f"{path}: expected variables X and y, found {[k for k in content if k[0] != '_']}")
+            raise DataError(f"{path}: expected variables X and y, found {[k for k in content if k[0] != '_']}; {AGAIN}")
         if x.ndim != 4 or x.shape[:3] != (32, 32, 3) or x.dtype != np.uint8:
-            raise DataError(f"{path}: expected X uint8 (32, 32, 3, N), found {x.dtype} {x.shape}")
+            raise DataError(f"{path}: expected X uint8 (32, 32, 3, N), found {x.dtype} {x.shape}; {AGAIN}")
         y = y.reshape(-1)
         if len(y) != x.shape[3]:
-            raise DataError(f"{path}: expected {x.shape[3]} labels, one an image, found {len(y)}")
+            raise DataError(f"{path}: expected {x.shape[3]} labels, one an image, found {len(y)}; {AGAIN}")
         if len(y) and (y.min() < 1 or y.max() > 10):
-            raise DataError(f"{path}: expected labels 1 to 10, found {y.min()} to {y.max()}")
+            raise DataError(f"{path}: expected labels 1 to 10, found {y.min()} to {y.max()}; {AGAIN}")
         return np.ascontiguousarray(x.transpose(3, 2, 0, 1)), (y % 10).astype(np.int64)  # the makers write 0 as 10
