@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab import __version__
+from genlab.build import trusted, untrusted
 from genlab.checkpoint import Loaded
 from genlab.errors import ConfigError
 from genlab.run import Run, flat
@@ -55,9 +56,11 @@ def hold(run: Run, path: Path, own: Mapping[str, Any]) -> None:
     """Let a training go on by no other config than its checkpoint's.
 
     Raises:
-        ConfigError: config.yaml has something otherwise.
+        ConfigError: config.yaml has something otherwise, or the checkpoint's names something that is not trusted.
     """
     for key, value, trained in differing(run.config, own):
+        if key.endswith("_target_") and isinstance(trained, str) and not trusted(trained):
+            raise ConfigError(key, trained, untrusted(trained), "", f"config in {path}")
         advice = f"put that back, or start a new run, which may have init_from={run.path}"
         reason = f"{path.name} was trained with {in_yaml(trained)}; {advice}"
         raise ConfigError(key, value, reason, "", str(run.path / "config.yaml"))

@@ -16,10 +16,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from genlab.config import COMPOSE_ERRORS, VERSION_BASE, plain, plainly, searching
+from genlab.config import COMPOSE_ERRORS, VERSION_BASE, folder_name, plain, plainly, searching
 from genlab.errors import MANY, ConfigError, GenlabError
 from genlab.presets import conf_folder
-from genlab.run import Run, alone, settled
+from genlab.run import Run, alone, flat, settled
 
 SEARCH_PATH = "hydra.searchpath in command-line"  # Hydra's name for where a folder of the user's comes from
 
@@ -27,7 +27,8 @@ unfinished: list[str] = []
 """What went wrong after the jobs of a sweep, in what it ends in."""
 
 busy: dict[Path, str] = {}
-"""Jobs of a sweep in this process that were left alone, since another process trains them, and what it said."""
+"""Jobs of a sweep in this process that were left alone, since another process trains them or another run has their
+folder, and what is to say of it."""
 
 made: list[Path | GenlabError] = []
 """What ``task`` made in this process for a single run: its folder, or why there is none."""
@@ -105,9 +106,10 @@ def task(config: DictConfig) -> float | None:
     if config.get("skip_refused") and (reasons := refused(config)):
         print(f"job {settings.job.num} left out: {'; '.join(reasons)}", file=sys.stderr, flush=True)
         return math.inf
-    create(folder, config)
-    run, number = Run(folder), settings.job.num
+    number = settings.job.num
     try:
+        create(folder, config)
+        run = Run(folder)
         with alone(run):
             pass
     except GenlabError as error:  # nothing of it is touched
@@ -151,6 +153,30 @@ def create(folder: Path, config: DictConfig) -> None:
     elif Run(folder).config != resolved:
         reason = f"another run is there; genlab train run={os.path.relpath(folder)} goes on with that one"
         raise ConfigError("hydra.run.dir", os.path.relpath(folder), reason)
+
+
+def unlike(sweep: Path, jobs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse a sweep into a folder where runs of other settings have the names of its jobs, before the first begins.
+
+    Args:
+        sweep: its folder.
+        jobs: the configs of those that are known, by the words that tell them apart.
+
+    Raises:
+        ConfigError: there is such a run.
+    """
+    found = []
+    for name, config in jobs.items():
+        folder = sweep / folder_name("__".join(sorted(name.split())))
+        if not (folder / "config.yaml").is_file():
+            continue
+        here, there = flat(config), flat(Run(folder).config)
+        for key in [key for key in {**here, **there} if here.get(key) != there.get(key)][:1]:
+            found.append(f"{folder.name} has {key}={there.get(key)} and not {here.get(key)}")
+    if found:
+        more = f" ({len(found) - 1} more differ{'s' * (len(found) == 2)})" if len(found) > 1 else ""
+        reason = f"holds runs of other settings: {found[0]}{more}; give a folder of its own"
+        raise ConfigError("hydra.sweep.dir", os.path.relpath(sweep), reason)
 
 
 def own_folders(settings: Any) -> list[str]:

@@ -33,7 +33,7 @@ from genlab.pictures import save_density, save_picture
 from genlab.plugins import told, word
 from genlab.run import Run, alone, rank, title
 from genlab.spec import Spec
-from genlab.training.callbacks import Beside, Keep, Log, Pictures, Progress, Stop, Validate
+from genlab.training.callbacks import Beside, Keep, Log, Pictures, Progress, Stop, Validate, held
 from genlab.training.devices import processes, strategy
 from genlab.training.loggers import loggers
 from genlab.training.meter import NotFiniteError
@@ -59,14 +59,17 @@ def main(folder: str | Path) -> int:
         training = assemble(run)
         module, trainer = training.module, training.trainer
         if state is not None:
-            if (done := state["genlab"]["step"]) >= module.steps:
-                say(f"{run.path}: trained already, {done} steps; give trainer.max_steps=... above that to go on")
+            if ending := over(run, state["genlab"]["step"], module):
+                say(f"{run.path}: trained already, {ending}")
                 return 0
             with advised(run, last):
                 whole(last, state, module, trainer)
+        elif (before := run.info.get("step")) and rank() == 0:
+            print(f"{run.path}: none of its checkpoints is left, so its {before} steps start over", file=sys.stderr)
         note(run, status="training", error=None)
         try:
-            trainer.fit(module, ckpt_path=last if last.is_file() else None, weights_only=True)
+            with held(processes(module.settings) > 1):
+                trainer.fit(module, ckpt_path=last if last.is_file() else None, weights_only=True)
         except NotFiniteError as error:
             note(run, status="failed", error=str(error))
             calmer = "a lower optimizer.lr or trainer.gradient_clip_val=1 in a new run may hold"
@@ -88,6 +91,30 @@ def main(folder: str | Path) -> int:
             note(run, status="failed", error=told(error))
             raise
         return finish(run, training) if trainer.is_global_zero else 0
+
+
+def over(run: Run, done: int, module: Module) -> str:
+    """What ended a training that has come to its end, and what would make it go on; empty of one that has not."""
+    settings = module.settings
+    if done >= module.steps:
+        if settings.max_epochs is None or module.steps == settings.max_steps:
+            return f"{done} steps; give trainer.max_steps=... above that to go on"
+        epochs = f"trainer.max_epochs={settings.max_epochs:g}"
+        return f"{done} steps, where {epochs} makes {module.steps}; give more of them to go on"
+    if run.info.get("status") == "done" and (limit := run.info.get("ended")):
+        key = limit.partition("=")[0]
+        return f"{done} steps: {limit} ended it; give {key}=... again, as much or another, or null, to go on"
+    return ""
+
+
+def limit(training: Training) -> str:
+    """What ended a training before its steps were done: the word that sets it; empty where nothing did."""
+    settings, validate = training.module.settings, training.validate
+    if training.module.global_step >= training.module.steps:
+        return ""
+    if settings.patience is not None and validate.since >= settings.patience:
+        return f"trainer.patience={settings.patience}"
+    return f"trainer.max_time={settings.max_time}"
 
 
 @contextlib.contextmanager
@@ -276,8 +303,10 @@ def finish(run: Run, training: Training) -> int:
     module.to(training.trainer.strategy.root_device)  # Lightning has left it on the processor, the average not
     with module.averaged() as model:
         training.picture(model, run.samples / "final.png")
-    run.note(status="done", step=step, best=validated.best, best_step=validated.best_step, error=None)
-    say(f"done, {step} steps: {shown(run)}/samples/final.png")
+    early = limit(training)
+    found = {"best": validated.best, "best_step": validated.best_step}
+    run.note(status="done", step=step, ended=early or None, error=None, **found)
+    say(f"done, {step} steps{f', ended by {early}' if early else ''}: {shown(run)}/samples/final.png")
     say(f"genlab sample {again(run)}    genlab eval {again(run)}")
     return 0
 

@@ -590,6 +590,36 @@ def test_a_job_ends_with_the_sweep_that_started_it(tmp_path):
     assert Run(folder).info["status"] == "interrupted" and Run(folder).info["step"] >= 100
 
 
+def test_a_sweep_into_a_folder_of_other_settings_is_refused_before_its_first_job(tmp_path):
+    words = ["-m", "model=gan", "data=moons", "hydra.sweep.dir=sweep", *NARROW]
+    assert genlab("train", *words, "seed=0,1", "trainer.max_steps=2", cwd=tmp_path).returncode == 0
+    before = sorted(path.name for path in (tmp_path / "sweep").iterdir())
+    done = genlab("train", *words, "seed=2,1,0", "trainer.max_steps=3", cwd=tmp_path)
+    said = (
+        "hydra.sweep.dir=sweep: holds runs of other settings: seed=1 has trainer.max_steps=2 and not 3 (1 more differs)"
+    )
+    assert done.returncode == 2 and said in done.stderr
+    assert sorted(path.name for path in (tmp_path / "sweep").iterdir()) == before
+    done = genlab("train", *words, "seed=2,1", "trainer.max_steps=2", cwd=tmp_path)
+    assert done.returncode == 0 and "seed=1: trained already" in done.stdout
+
+
+def test_a_job_whose_folder_is_another_run_s_costs_none_of_the_others(tmp_path, monkeypatch):
+    """Where its folder's name is not known before."""
+    words = [
+        "-m",
+        "model=gan",
+        "data=moons",
+        "hydra.sweep.dir=sweep",
+        "hydra.sweep.subdir=run${hydra.job.num}",
+        *NARROW,
+    ]
+    assert genlab("train", *words, "seed=0", "trainer.max_steps=2", cwd=tmp_path).returncode == 0
+    done = genlab("train", *words, "seed=3,4", "trainer.max_steps=2", cwd=tmp_path)
+    assert done.returncode == 1 and "run0: another run is there" in done.stderr.splitlines()[-1]
+    assert Run(tmp_path / "sweep" / "run1").info["status"] == "done"
+
+
 def test_a_sweep_leaves_alone_what_another_process_trains(tmp_path):
     words = ["-m", "model=gan", "data=moons", "seed=0", "trainer.max_steps=2", "hydra.sweep.dir=sweep", *NARROW]
     assert genlab("train", *words, cwd=tmp_path).returncode == 0

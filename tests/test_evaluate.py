@@ -1,6 +1,7 @@
 """Evaluation of run folders, and the report on them."""
 
 import csv
+import errno
 import importlib
 import io
 import json
@@ -837,6 +838,17 @@ def test_on_a_full_disk_figures_are_shown_and_earlier_ones_kept(tmp_path, capsys
     assert (run.path / "metrics.json").read_bytes() == before
     left = [path.name for path in (*run.path.iterdir(), *(tmp_path / "root" / "cache").iterdir())]
     assert not [name for name in left if name.endswith(".partial")]
+
+
+def test_figures_that_cannot_be_kept_are_told_once(tmp_path, capsys, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    for name in ("keep", "keep_controls"):
+        monkeypatch.setattr(f"genlab.evaluation.results.{name}", refuse)
+    run = make_run(tmp_path / "run")
+    assert evaluate.main(compose(f"run={run.path}", "metrics=fid", "n=70", "real=train"), True) == 1
+    assert capsys.readouterr().err.count("not kept: Read-only file system") == 1
 
 
 def test_a_run_whose_training_has_not_ended_is_told(tmp_path, capsys):

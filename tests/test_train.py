@@ -1,5 +1,6 @@
 """Training from a run folder: the step as the one clock, resuming to the bit, orderly stops, guards, and ranks."""
 
+import contextlib
 import csv
 import gc
 import math
@@ -8,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 import weakref
 from pathlib import Path
 
@@ -235,6 +237,74 @@ def test_patience_and_max_time_end_a_run_in_order(tmp_path):
     assert checkpoint.read(timed.checkpoint("last"))["genlab"]["step"] == timed.info["step"]
 
 
+@pytest.mark.parametrize("word", ["trainer.max_time=1s", "trainer.patience=1"])
+def test_a_run_that_its_limit_ended_goes_on_where_a_limit_is_given_again(tmp_path, capsys, word):
+    run = make(tmp_path / "run", *VAE, "trainer.max_steps=100000", "trainer.validate_every=2", "optimizer.lr=1.0", word)
+    train.main(run.path)
+    step = run.info["step"]
+    assert f"done, {step} steps, ended by {word}: " in capsys.readouterr().out and run.info["ended"] == word
+    assert cli.main(["train", f"run={run.path}"]) == 0
+    assert f"trained already, {step} steps: {word} ended it" in capsys.readouterr().out and run.info["step"] == step
+    assert cli.main(["train", f"run={run.path}", word]) == 0
+    assert run.info["step"] > step and run.info["ended"] == word
+    assert (
+        cli.main(["train", f"run={run.path}", f"trainer.max_steps={run.info['step'] + 1}", "trainer.patience=null"])
+        == 0
+    )
+    assert run.info["ended"] is None
+
+
+def test_a_run_whose_epochs_are_over_is_told_in_epochs(tmp_path, capsys):
+    run = make(tmp_path / "run", *VAE, "trainer.max_epochs=0.2")
+    train.main(run.path)
+    step = run.info["step"]
+    capsys.readouterr()
+    assert cli.main(["train", f"run={run.path}", "trainer.max_epochs=0.1"]) == 0
+    assert f"{step} steps, where trainer.max_epochs=0.1 makes " in capsys.readouterr().out
+    assert cli.main(["train", f"run={run.path}", "trainer.max_epochs=0.3", "--dry-run"]) == 0
+    assert f"trained     {step} steps so far" in capsys.readouterr().out
+
+
+def test_a_run_that_lost_its_checkpoints_says_that_it_starts_over(tmp_path, capsys):
+    run = make(tmp_path / "run", *GAN, "trainer.max_steps=5")
+    train.main(run.path)
+    run.checkpoint("last").unlink()
+    capsys.readouterr()
+    train.main(run.path)
+    assert "none of its checkpoints is left, so its 5 steps start over" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_ranks_start_waits_for_their_first_step(tmp_path):
+    run = make(
+        tmp_path / "run",
+        *GAN,
+        "trainer.max_steps=100000",
+        "trainer=ddp",
+        "trainer.devices=2",
+        "trainer.accelerator=cpu",
+    )
+    command = [sys.executable, "-m", "genlab", "train", f"run={run.path}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0)
+    deadline = time.monotonic() + 120
+    while not second_rank(run.path) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 130 and run.info["status"] == "interrupted"
+    assert "saved; go on with: genlab train run=" in printed
+    assert checkpoint.read(run.checkpoint("last"))["genlab"]["step"] == run.info["step"] >= 1
+
+
+def second_rank(folder: Path) -> bool:
+    """Whether the second rank of a training in a folder has been started, by Linux's list of processes."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if str(folder).encode() in (process / "cmdline").read_bytes():
+                if b"LOCAL_RANK=1" in (process / "environ").read_bytes():
+                    return True
+    return False
+
+
 def test_a_finished_run_is_not_trained_again_and_a_longer_budget_goes_on(tmp_path, capsys):
     run = make(tmp_path / "run", *GAN, "trainer.max_steps=5")
     train.main(run.path)
@@ -351,6 +421,10 @@ def test_checkpoints_that_are_damaged_or_not_to_be_trusted_are_refused(tmp_path)
     for name in ("system", "detour"):
         with pytest.raises(ConfigError, match=f"{name}.ckpt"):
             checkpoint.load(tmp_path / f"{name}.ckpt")
+        good.write_bytes((tmp_path / f"{name}.ckpt").read_bytes())
+        with pytest.raises(ConfigError, match=r"^model\._target_=.* trusted .*config in .*last\.ckpt") as error:
+            train.main(run.path)
+        assert "put that back" not in str(error.value)
     assert not witness.exists()
 
 

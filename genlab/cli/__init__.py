@@ -22,8 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
     # Threads that spin while they wait made two busy processes on two cores ten times slower; these sleep.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     code = answer(sys.argv[1:] if arguments is None else arguments)
-    if code == 130 and arguments is None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again, it would spoil what libraries do at exit
+    if arguments is None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed now, it would only spoil what libraries do at exit
     return code
 
 

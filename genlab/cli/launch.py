@@ -52,6 +52,8 @@ def train(line: Line) -> int:
         keys = ",".join(f"'{key}'" for key in checked.constant)
         overrides.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
     before = submit.states(Path(place)) if multirun else {}
+    if multirun:
+        submit.unlike(Path(place), {name: job.config for name, job in zip(checked.names, checked.jobs, strict=True)})
     then = (
         f"{f'genlab eval run={typed(place)} {plugins.word(checked.plugins)}'.rstrip()}    genlab report {typed(place)}"
     )
@@ -133,7 +135,7 @@ def resume(resumed: list[str], line: Line) -> int:
     (folder,) = folders
     changes = [word for word in line.words if word not in resumed]
     if "--dry-run" in line.flags:
-        return dry_run([check(folder, changes).config], line)
+        return dry_run([check(folder, changes).config], line, Run(folder).info.get("step"))
     run = Run(folder)
     with alone(run):  # what another process trains is not changed under its feet
         before, step = (run.config, run.info), run.info.get("step")
@@ -157,11 +159,11 @@ def resume(resumed: list[str], line: Line) -> int:
     return code
 
 
-def dry_run(configs: list[dict[str, Any]], line: Line) -> int:
-    """What each config would train, on stdout."""
+def dry_run(configs: list[dict[str, Any]], line: Line, done: int | None = None) -> int:
+    """What each config would train, on stdout; of a run, how many steps are done."""
     from genlab.train import describe
 
-    described = [describe(config) for config in configs]
+    described = [describe(config) | ({"trained": f"{done} steps so far"} if done else {}) for config in configs]
     if "--json" in line.flags:
         print(json.dumps(described if len(described) > 1 else described[0], indent=1))
         return 0

@@ -16,6 +16,8 @@ from genlab.files import atomic
 from genlab.run import Run, settled
 from genlab.validation.mistakes import Problems, mistakes
 
+LIMITS = ("trainer.max_time", "trainer.patience", "trainer.max_steps", "trainer.max_epochs")
+"""What ends a training."""
 PLUGINS = "GENLAB_PLUGINS"  # packages the user named, for processes that are started from a run folder alone
 
 
@@ -74,6 +76,8 @@ def check(folder: str, words: Sequence[str] = (), *, record: bool = False) -> Re
         with atomic(run.path / "config.yaml") as partial:
             partial.write_text(yaml.safe_dump(changed, sort_keys=False, allow_unicode=True))
         run.note(changes=[*(run.info.get("changes") or []), *words])
+    if record and typed & set(LIMITS) and run.info.get("ended"):
+        run.note(ended=None)  # what ended it may end it again, and not at once
     return Resumed(changed, named)
 
 

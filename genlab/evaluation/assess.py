@@ -46,6 +46,7 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
     rows: list[Row] = []
     sets: dict[str, tuple[Data, str]] = {}
     beside: dict[str, list[Asked]] = {}
+    lost: set[Run] = set()  # whose figures cannot be kept: told once
     elsewhere = places(options.get("samples"))
     alone = len(asked) + len(elsewhere) == 1
     wrong, parts = 0, wanted(options)
@@ -64,8 +65,8 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
             rows.append(row)
             sets.setdefault(repr(data), (data, row.data))
             beside.setdefault(repr(data), []).append(one)
-            if one.run is not None and one.row is None:
-                wrong += not kept(one.run, partial(results.keep, one.run, one.key, row, parts))
+            if one.run and not one.row and not kept(one.run, partial(results.keep, one.run, one.key, row, parts)):
+                lost.add(one.run)
         others: list[tuple[str, bool, Callable[[], Row]]] = []  # title, whether it is the only one, how it is measured
         if options.get("ensemble"):
             others.append(("ensemble=true", len(asked) < 2, partial(of_ensemble, asked, options, device, tell)))
@@ -83,11 +84,13 @@ def assess(asked: Sequence[Asked], controls: Sequence[str], options: Mapping[str
             real, failed = all_controls(data, name, controls, asked_of, device, tell)
             rows, wrong = rows + real, wrong + failed
             for one in beside.get(key, ()):
-                if one.run is not None and real:
-                    wrong += not kept(one.run, partial(results.keep_controls, one.run, one.key, real, parts))
+                if one.run is None or not real or one.run in lost:
+                    continue
+                if not kept(one.run, partial(results.keep_controls, one.run, one.key, real, parts)):
+                    lost.add(one.run)
     for line in repeated(told):
         say(line)
-    return rows, wrong
+    return rows, wrong + len(lost)
 
 
 def tell_new(told: Counter[str], parts: Sequence[Part], title: str, notes: Sequence[Note]) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from pytorch_lightning import Callback, Trainer
@@ -201,7 +202,7 @@ class Stop(Part):
     """Ctrl-C, a scheduler's SIGTERM and ``max_time`` end the run after the step that is under way, with a checkpoint.
 
     Another Ctrl-C, more than ``AGAIN`` seconds later, ends it at once; sooner it is the same one, which a key that
-    bounces or a launcher that passes it on may send twice.
+    bounces or a launcher that passes it on may send twice. What comes while ranks start waits: see ``held``.
     """
 
     AGAIN: ClassVar[float] = 1.0
@@ -212,11 +213,13 @@ class Stop(Part):
         self._asked = 0.0
 
     def start(self, trainer: Trainer, module: Module) -> None:
-        self._trainer = trainer
         self._start = time.monotonic()
         self._handlers = {number: signal.signal(number, self._caught) for number in (signal.SIGINT, signal.SIGTERM)}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
 
     def after(self, trainer: Trainer, module: Module, step: int) -> None:
+        if self.signal is not None:
+            trainer.should_stop = True
         if self.seconds is not None and time.monotonic() - self._start > self.seconds:
             trainer.should_stop = True
         if trainer.world_size > 1:  # all ranks stop after the same step
@@ -229,13 +232,28 @@ class Stop(Part):
         elif number == signal.SIGINT and now - self._asked > self.AGAIN:
             raise KeyboardInterrupt
         self.signal = number
-        self._trainer.should_stop = True
 
     def end(self) -> None:
         for number, handler in getattr(self, "_handlers", {}).items():
             if signal.getsignal(number) == self._caught:  # Lightning has put back those that were there before its own
                 signal.signal(number, handler)
         self._handlers = {}
+
+
+HELD = {signal.SIGINT}
+
+
+@contextmanager
+def held(several: bool) -> Iterator[None]:
+    """Where ``several`` ranks are started within the block, Ctrl-C waits until all of them can answer it, after their
+    first step: it reaches every process of a terminal, and one that died of it would take the others with it unsaved.
+    Ranks inherit that it waits."""
+    if several:
+        signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
 
 
 class Progress(Part):
