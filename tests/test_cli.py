@@ -604,7 +604,7 @@ def test_a_sweep_into_a_folder_of_other_settings_is_refused_before_its_first_job
     assert done.returncode == 0 and "seed=1: trained already" in done.stdout
 
 
-def test_a_job_whose_folder_is_another_run_s_costs_none_of_the_others(tmp_path, monkeypatch):
+def test_a_job_whose_folder_is_another_run_s_costs_none_of_the_others(tmp_path):
     """Where its folder's name is not known before."""
     words = [
         "-m",

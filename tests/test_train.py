@@ -299,9 +299,9 @@ def second_rank(folder: Path) -> bool:
     """Whether the second rank of a training in a folder has been started, by Linux's list of processes."""
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if str(folder).encode() in (process / "cmdline").read_bytes():
-                if b"LOCAL_RANK=1" in (process / "environ").read_bytes():
-                    return True
+            command, environment = ((process / name).read_bytes() for name in ("cmdline", "environ"))
+            if str(folder).encode() in command and b"LOCAL_RANK=1" in environment:
+                return True
     return False
 
 
