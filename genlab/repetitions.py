@@ -65,6 +65,17 @@ def group(runs: Iterable[Run]) -> list[Group]:
     return groups
 
 
+def twins(runs: Iterable[Run]) -> list[tuple[Run, Run]]:
+    """Runs of one config and one seed, each with an earlier one that it repeats."""
+    found = []
+    for together in group(runs):
+        first: dict[str, Run] = {}
+        for run in together.runs:
+            other = first.setdefault(str(run.config.get("seed")), run)
+            found += [(run, other)] if other is not run else []
+    return found
+
+
 def by_data(groups: Iterable[Group]) -> list[Group]:
     """Groups, each as often as there are data sets that its figures were measured by, with those of that one; ordered
     by data set. ``data`` then need not be what the runs were trained on."""

@@ -19,7 +19,7 @@ from genlab.evaluation.results import measured, stored
 from genlab.evaluation.wanted import belongs, everything, wanted
 from genlab.files import atomic
 from genlab.metrics.base import Figure, comparable
-from genlab.repetitions import BESIDE, average, by_data, by_number, group, originals, real_groups, repetitions
+from genlab.repetitions import BESIDE, average, by_data, by_number, group, originals, real_groups, repetitions, twins
 from genlab.run import Run, kept_order
 from genlab.training.journal import read
 
@@ -49,6 +49,9 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     once = originals(there)
     for copy in [run for run in there if run not in once]:
         print(f"{os.path.relpath(copy.path)}: a copy of another of these runs, so left out", file=sys.stderr)
+    for run, other in twins(once):
+        told = f"{os.path.relpath(run.path)}: of one config and seed with {os.path.relpath(other.path)}"
+        print(f"{told}, so their spread is not that over seeds", file=sys.stderr)
     table = tabulate(once, options.get("metrics") or "auto")
     without = [run for run in runs if any(run.checkpoints.glob("*.ckpt")) and not measured(run)]
     if empty := [os.path.relpath(run.path) for run in without if stored(run)["done"]]:
@@ -72,10 +75,12 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
         from genlab import webpage
 
         path = Path(options.get("out") or "report.html")
-        webpage.write(path, table, runs)
-        print(path)
+        print(filed(path, webpage.page(table, runs)))
     elif options.get("out"):
-        print(filed(table, options.get("format") or "rich", Path(options["out"])))
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown):
+            show(table, options.get("format") or "rich")
+        print(filed(Path(options["out"]), shown.getvalue()))
     else:
         show(table, options.get("format") or "rich")
     return 0 if len(runs) == len(found) else 1
@@ -147,19 +152,16 @@ def readable(run: Run, alone: bool, page: bool) -> bool:
         return False
 
 
-def filed(table: tables.Table, format: str, path: Path) -> Path:
-    """The table as a file, whole or not at all.
+def filed(path: Path, text: str) -> Path:
+    """The text as a file, whole or not at all.
 
     Raises:
         GenlabError: it cannot be written.
     """
-    shown = io.StringIO()
-    with contextlib.redirect_stdout(shown):
-        show(table, format)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as partial:
-            partial.write_text(shown.getvalue(), encoding="utf-8")
+            partial.write_text(text, encoding="utf-8")
     except OSError as error:
         raise GenlabError(f"{path}: cannot be written: {error.strerror or error}") from None
     return path

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from genlab import __version__
 from genlab.curves import Panel, as_svg, of_checkpoints, of_training
-from genlab.files import atomic
 from genlab.repetitions import group
 from genlab.run import Run, title
 from genlab.tables import MARKS, Table
@@ -54,12 +53,6 @@ figcaption { font-size: .85rem; overflow-wrap: anywhere; } figcaption small { co
 """
 PICTURES = ("final.png", "grid.png")
 BROAD = 1.5  # width over height of a picture that takes a line of its own
-
-
-def write(path: Path, table: Table, runs: Sequence[Run]) -> None:
-    """Write the page, whole or not at all."""
-    with atomic(path) as partial:
-        partial.write_text(page(table, runs), encoding="utf-8")
 
 
 def page(table: Table, runs: Sequence[Run]) -> str:

@@ -1103,6 +1103,23 @@ def test_figures_that_fewer_seeds_have_are_a_row_that_says_so(tmp_path):
     ]
 
 
+def test_runs_of_one_seed_are_told_apart_from_a_spread_over_seeds(tmp_path, capsys):
+    for name, seed, created in (("a", 0, "then"), ("b", 0, "later"), ("c", 1, "later")):
+        planted(tmp_path / name, [bpd(1.0)], seed).note(created=created)
+    report.main({"run": str(tmp_path)})
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1 and "b: of one config and seed with " in told[0] and told[0].split(",")[0].endswith("/a")
+
+
+@pytest.mark.parametrize("form", ["html", "csv"])
+def test_a_report_that_cannot_be_written_names_its_own_file(tmp_path, form):
+    planted(tmp_path / "a", [bpd(1.0)])
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "r.page"
+    with pytest.raises(GenlabError, match=f"^{out}: cannot be written: "):
+        report.main({"run": str(tmp_path), "format": form, "out": str(out)})
+
+
 def test_figures_by_another_data_set_stand_in_its_table(tmp_path):
     by_other = ("bpd", Figure(9.0, "<=", 0.1, {"checkpoint": "best", "n": 10, "k": 5, "data": "other"}))
     run = planted(tmp_path / "a", [bpd(1.0, data="digits"), by_other])
