@@ -11,12 +11,12 @@ import lmdb
 import numpy as np
 import pytest
 import torch
-from layouts import make_celeba, make_lsun, smooth
-from PIL import Image
+from layouts import encoded, make_celeba, make_lsun, smooth
+from PIL import Image, ImageOps
 from scipy.io import savemat
 
 from genlab import cli
-from genlab.data.base import data_root
+from genlab.data.base import Images, data_root
 from genlab.data.celeba import ATTRIBUTES, CelebA
 from genlab.data.folder import Folder
 from genlab.data.lsun import LSUN
@@ -344,6 +344,56 @@ def test_all_unreadable_pictures_of_all_splits_are_told_at_once(tmp_path, size):
     with pytest.raises(DataError, match=r"^60 images cannot be read: .*000\.png \(of no known format\)"):
         data.prepare()
     assert not [path for path in (tmp_path / "cache").iterdir() if path.name.startswith(".")]
+
+
+def renewed(data: Images, *files: Path) -> bool:
+    """Whether files are decoded again when their content is replaced; left alone they are not."""
+    before = data.split("train").x.clone()
+    names = sorted(path.name for path in (data_root(data.root) / "cache").iterdir())
+    assert torch.equal(before, data.split("train").x)
+    assert names == sorted(path.name for path in (data_root(data.root) / "cache").iterdir())
+    for path in files:
+        path.write_bytes(path.with_suffix(".other").read_bytes())
+    return not torch.equal(before, data.split("train").x)
+
+
+def test_images_replaced_under_the_same_names_are_decoded_again(own_celeba, tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for i in range(20):
+        for kind, level in (("bmp", i), ("other", i + 100)):
+            Image.new("L", (8, 8), level).save(folder / f"{i:02d}.{kind}", "bmp")
+    assert renewed(Folder(path=str(folder), root=str(tmp_path)), *folder.glob("*.bmp"))
+
+    pictures = own_celeba / "celeba" / "img_align_celeba"
+    for path in pictures.glob("*.jpg"):
+        content = path.read_bytes()
+        inverse = encoded(ImageOps.invert(Image.open(path)), "JPEG")
+        length = max(len(content), len(inverse))  # JPEG ends before its file may
+        path.write_bytes(content.ljust(length, b"\0"))
+        path.with_suffix(".other").write_bytes(inverse.ljust(length, b"\0"))
+    assert renewed(CelebA(root=str(own_celeba), size=16), *pictures.glob("*.jpg"))
+
+
+def test_an_archive_replaced_by_one_as_long_is_decoded_again(own_celeba, tmp_path):
+    pictures = own_celeba / "celeba" / "img_align_celeba"
+    for kind, level in (("zip", 100), ("other", 150)):
+        with zipfile.ZipFile(pictures.with_suffix(f".{kind}"), "w") as packed:
+            for path in pictures.iterdir():
+                content = encoded(Image.new("RGB", (178, 218), (level,) * 3), "JPEG").ljust(5000, b"\0")
+                packed.writestr(f"img_align_celeba/{path.name}", content)
+    shutil.rmtree(pictures)
+    assert renewed(CelebA(root=str(own_celeba), size=16), pictures.with_suffix(".zip"))
+
+    path = tmp_path / "lsun" / "tower_train_lmdb" / "data.mdb"
+    for name, level in (("data.mdb", 100), ("data.other", 150)):
+        with lmdb.open(str(tmp_path / name), map_size=1 << 24) as file, file.begin(write=True) as transaction:
+            for i in range(20):
+                content = encoded(Image.new("RGB", (64, 64), (level,) * 3), "JPEG").ljust(5000, b"\0")
+                transaction.put(f"key{i:02d}".encode(), content)
+    shutil.copytree(tmp_path / "data.mdb", path.parent)
+    shutil.copy(tmp_path / "data.other" / "data.mdb", path.with_suffix(".other"))
+    assert renewed(LSUN(root=str(tmp_path), category="tower", size=8), path)
 
 
 def test_an_unwritable_cache_is_named(celeba, tmp_path):

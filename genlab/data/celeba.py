@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import threading
 import zipfile
 from dataclasses import dataclass
@@ -27,14 +28,25 @@ PAGE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 ZIP = "the makers' img_align_celeba.zip has 1443490838, md5:00d2c5bc6d35e252742224ab0c1e8fcb"
 
 
+def written(path: str | Path) -> tuple[int, int] | None:
+    """Bytes and time of a file; None where there is none, which is told when it is decoded."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
+
+
 class Portraits:
     """The images of one part, from the folder of JPEG files or the makers' zip, cropped at the centre."""
 
     def __init__(self, source: Path, names: list[str], crop: int, partition: bytes):
         self.source, self.names, self.crop = source, names, crop
         self._zip = zipfile.ZipFile(source) if source.suffix == ".zip" else None
-        size = source.stat().st_size if self._zip else 0
-        self.fingerprint = f"{hashlib.sha256(partition).hexdigest()} {size} {crop}"
+        files = [source] if self._zip else [f"{source}/{name}" for name in names]
+        found = hashlib.sha256(partition)
+        found.update(repr([written(file) for file in files]).encode())
+        self.fingerprint = f"{found.hexdigest()} {crop}"
         self._lock = threading.Lock()
 
     def __len__(self) -> int:

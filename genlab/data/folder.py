@@ -24,8 +24,8 @@ PARTS = {
 }
 
 
-def image_files(folder: Path) -> list[tuple[str, int]]:
-    """Path relative to ``folder`` and bytes of each image below it, sorted by path; hidden files are left out."""
+def image_files(folder: Path) -> list[tuple[str, int, int]]:
+    """Path relative to ``folder``, bytes and time of each image below it, sorted by path; no hidden files."""
     found, waiting = [], [str(folder)]
     start = len(str(folder)) + 1
     while waiting:
@@ -36,14 +36,15 @@ def image_files(folder: Path) -> list[tuple[str, int]]:
                 if entry.is_dir():
                     waiting.append(entry.path)
                 elif entry.name.lower().endswith(SUFFIXES):
-                    found.append((entry.path[start:], entry.stat().st_size))
+                    stat = entry.stat()
+                    found.append((entry.path[start:], stat.st_size, stat.st_mtime_ns))
     return sorted(found)
 
 
 class ImageFiles:
     """Image files of one part."""
 
-    def __init__(self, folder: Path, files: list[tuple[str, int]]):
+    def __init__(self, folder: Path, files: list[tuple[str, int, int]]):
         self.folder, self.files = folder, files
         self.fingerprint = hashlib.sha256(repr((str(folder), files)).encode()).hexdigest()
 
@@ -146,7 +147,7 @@ class Folder(Images):
         if not self.labels:
             return ImageFiles(folder, files), None
         number = {name: i for i, name in enumerate(self.labels)}
-        labels = np.array([number.get(Path(file).parts[0], -1) for file, _ in files])
+        labels = np.array([number.get(Path(file).parts[0], -1) for file, *_ in files])
         if labels.min() < 0:
             raise DataError(f"{folder / files[int(labels.argmin())][0]}: belongs to no class of the training part")
         return ImageFiles(folder, files), labels

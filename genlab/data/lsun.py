@@ -31,10 +31,11 @@ class Scenes:
             pages, page = self._lmdb.info()["last_pgno"] + 1, self._lmdb.stat()["psize"]
         except lmdb.Error as error:
             raise DataError(f"{path}: not a readable lmdb: {error}") from error
-        size = os.path.getsize(path / "data.mdb")
+        written = os.stat(path / "data.mdb")
+        size = written.st_size
         if size < pages * page:  # reading on would end the process with a bus error
             raise DataError(f"{path / 'data.mdb'}: expected {pages * page} bytes, found {size}")
-        self.fingerprint = f"{self._count} {pages} {size}"
+        self.fingerprint = f"{self._count} {pages} {size} {written.st_mtime_ns}"
         self._keys: list[bytes] | None = None
         self._lock = threading.Lock()
 
