@@ -1,11 +1,14 @@
 """CelebA, LSUN, SVHN and image folders in generated files of exactly their layout, with real JPEG, WebP and lmdb."""
 
+import errno
 import io
 import multiprocessing
+import os
 import resource
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import numpy as np
@@ -399,8 +402,34 @@ def test_an_archive_replaced_by_one_as_long_is_decoded_again(own_celeba, tmp_pat
 def test_an_unwritable_cache_is_named(celeba, tmp_path):
     shutil.copytree(celeba / "celeba", tmp_path / "celeba", symlinks=True)
     (tmp_path / "cache").write_text("a file where a folder should be")
-    with pytest.raises(DataError, match=r"cache.*cannot be written"):
+    with pytest.raises(DataError, match=r"cache.*cannot be written: .*; data\.root= or GENLAB_DATA names another data"):
         CelebA(root=str(tmp_path), size=16).split("test")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_data_root_that_only_others_write_to_is_decoded_elsewhere(celeba, tmp_path, monkeypatch, capsys, number):
+    shared, own = tmp_path / "shared", tmp_path / "home" / ".cache" / "genlab" / "cache"
+    shutil.copytree(celeba / "celeba", shared / "celeba")
+    closed, make = [shared / "cache"], Path.mkdir
+
+    def mkdir(path: Path, *args: Any, **options: Any) -> None:  # permissions would not do: root has all of them
+        if path in closed:
+            raise OSError(number, os.strerror(number), str(path))
+        make(path, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    data = CelebA(root=str(shared), size=16)
+    data.prepare()
+    said = f"{shared / 'cache'}: {os.strerror(number)}; decoded images are kept in {own}\n"
+    assert capsys.readouterr().err == said
+    assert len(list(own.iterdir())) == 3
+    monkeypatch.setattr("genlab.data.celeba.Portraits.__getitem__", None)
+    assert torch.equal(data.split("test").x, CelebA(root=str(shared), size=16).split("test").x)
+    assert capsys.readouterr().err == ""
+    closed.append(own)
+    with pytest.raises(DataError, match=rf"^{own}/celeba-\w+\.npy: cannot be written: .*; data\.root= or GENLAB_DATA"):
+        CelebA(root=str(shared), size=17).split("test")
 
 
 def decode_with_no_room(root: str) -> None:

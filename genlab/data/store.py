@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import hashlib
 import os
 import sys
@@ -20,6 +22,9 @@ BLOCK = 256  # images decoded between two writes
 NAMED = 3  # unreadable ones that are named; of the others their number is told
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError)
 """What Pillow raises on damaged files."""
+OWN = "~/.cache/genlab/cache"
+"""Where decoded files lie if they may not lie in the data root."""
+ELSEWHERE = "data.root= or GENLAB_DATA names another data root, which may hold links to the data sets of this one"
 
 
 class Pictures(Protocol):
@@ -69,7 +74,8 @@ def decode(
     """The pictures ``rows`` as a memory-mapped uint8 array (N, *shape), decoded at the first call only.
 
     The array's file is written under a name of its own and renamed when complete, so neither a second process nor a
-    kill spoils it; a lock makes the second process wait instead of doing the work again.
+    kill spoils it; a lock makes the second process wait instead of doing the work again. Where ``folder`` may not be
+    written to, as in a data root that is shared, the file lies in the user's ``OWN``.
 
     Args:
         convert: from a picture and its row to (*shape) uint8; whatever it depends on must be in ``key``.
@@ -94,10 +100,21 @@ def decode(
                     _write(pictures, rows, convert, shape, path)
                     found = _open(path, (len(rows), *shape))
     except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+        own = Path(OWN).expanduser()
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and folder != own:
+            if not os.path.exists(own / path.name):
+                _say(f"{folder}: {error.strerror}; decoded images are kept in {own}")
+            return decode(pictures, rows, convert, shape, own, name, key)
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}; {ELSEWHERE}") from error
     if found is None:
         raise DataError(f"{path}: not as it was written; is the disk full?")
     return found
+
+
+@functools.cache
+def _say(text: str) -> None:
+    """A line on stderr, once."""
+    print(text, file=sys.stderr)
 
 
 def why(error: Exception) -> str:
