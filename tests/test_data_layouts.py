@@ -207,6 +207,19 @@ def test_missing_and_damaged_lsun_is_named(lsun, tmp_path):
         assert "tower_train_lmdb" in str(error.value)
 
 
+def test_an_lsun_file_damaged_inside_is_one_error(lsun, tmp_path):
+    folder = tmp_path / "lsun" / "tower_train_lmdb"
+    shutil.copytree(lsun / "lsun" / "tower_train_lmdb", folder)
+    path = folder / "data.mdb"
+    content = path.read_bytes()
+    path.write_bytes(content[:8192] + bytes(len(content) - 16384) + content[-8192:])
+    with pytest.raises(
+        DataError, match=r"^[^\n]*data\.mdb: damaged: [^\n]*; unpack tower_train_lmdb\.zip again$"
+    ) as error:
+        LSUN(root=str(tmp_path), category="tower", size=8).split("train")
+    assert str(error.value).startswith(str(path))
+
+
 def test_lsun_values_that_are_no_images_are_named(tmp_path):
     path = tmp_path / "lsun" / "tower_train_lmdb"
     path.mkdir(parents=True)

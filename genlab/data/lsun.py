@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,7 +33,8 @@ class Scenes:
             pages, page = self._lmdb.info()["last_pgno"] + 1, self._lmdb.stat()["psize"]
         except lmdb.Error as error:
             raise DataError(f"{path}: not a readable lmdb: {error}") from error
-        written = os.stat(path / "data.mdb")
+        self._file, self._mend = path / "data.mdb", f"unpack {path.name}.zip again"
+        written = os.stat(self._file)
         size = written.st_size
         if size < pages * page:  # reading on would end the process with a bus error
             raise DataError(f"{path / 'data.mdb'}: expected {pages * page} bytes, found {size}")
@@ -48,15 +51,30 @@ class Scenes:
     def _key(self, row: int) -> bytes:
         with self._lock:  # three million keys: listed once, and only if something is to be decoded
             if self._keys is None:
-                with self._lmdb.begin() as transaction:
+                with self._read() as transaction:
                     self._keys = list(transaction.cursor().iternext(values=False))
+                if len(self._keys) != self._count:
+                    raise DataError(
+                        f"{self._file}: expected {self._count} images, found {len(self._keys)}; {self._mend}"
+                    )
             return self._keys[row]
+
+    @contextmanager
+    def _read(self) -> Iterator[Any]:
+        """A transaction; what the library finds damaged is an error that names the file."""
+        import lmdb
+
+        try:
+            with self._lmdb.begin() as transaction:
+                yield transaction
+        except lmdb.Error as error:
+            raise DataError(f"{self._file}: damaged: {error}; {self._mend}") from error
 
     def __getitem__(self, row: int) -> Any:
         from PIL import Image
 
         key = self._key(row)
-        with self._lmdb.begin() as transaction:
+        with self._read() as transaction:
             value = transaction.get(key)
         image = Image.open(io.BytesIO(value or b""))
         image.load()
