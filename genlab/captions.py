@@ -5,7 +5,7 @@ from typing import Any
 
 from genlab.metrics.base import Figure
 
-OF_MODELS = ("members", "weights", "n generated", "seeds", "examples", "samples", "checkpoint", "step")
+OF_MODELS = ("members", "weights", "n generated", "seeds", "examples", "examples hash", "samples", "checkpoint", "step")
 """Entries of a protocol that are a model's affair: told of it once, where all its figures agree."""
 
 FOLLOWING = {

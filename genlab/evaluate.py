@@ -40,7 +40,7 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
             say(line)
         for line in results.repeated(told):
             say(line)
-    rows += {(row.data, row.run): row for one in asked for row in one.controls if row.run in titles}.values()
+    rows += {(row.data, row.run, *of(row)): row for one in asked for row in one.controls if row.run in titles}.values()
     known = all(one.row is not None and titles <= {row.run for row in one.controls} for one in asked)
     if not known or options.get("samples") or options["ensemble"]:
         from genlab.evaluation.assess import assess
@@ -150,24 +150,24 @@ def table(rows: list[Row], everything: bool = False) -> tables.Table:
     titles = list(dict.fromkeys(name for row in rows for name in row.figures))
     if everything:
         titles = tables.leading(titles)
-    names = told_apart([row.run for row in rows])
+    names = named(rows)
     protocols = [
-        (title, names[row.run] if row.model == "-" else row.model, figure.protocol)
-        for row in rows
+        (title, name if row.model == "-" else row.model, figure.protocol)
+        for row, name in zip(rows, names, strict=True)
         for title, figure in row.figures.items()
     ]
     lines = []
-    for row in rows:
+    for row, name in zip(rows, names, strict=True):
         checkpoint = next((str(figure.protocol.get("checkpoint", "-")) for figure in row.figures.values()), "-")
         step = str(row.step) if checkpoint != "-" else "-"
         samples = next(
             (str(f.protocol["n generated"]) for f in row.figures.values() if "n generated" in f.protocol), "-"
         )
-        lines.append(([names[row.run], row.model, row.data, checkpoint, step, samples], row.figures))
+        lines.append(([name, row.model, row.data, checkpoint, step, samples], row.figures))
     texts = ["run", "model", "data", "checkpoint", "step", "samples"]
     unlike = [title for title in titles if unequal(rows, title)]
     warning = [f"not to be compared from row to row, for their protocols differ: {', '.join(unlike)}"] if unlike else []
-    numbers = captions.numbers([(row.run, row.figures) for row in rows])
+    numbers = captions.numbers([(name, row.figures) for row, name in zip(rows, names, strict=True)])
     return tables.Table(texts, titles, lines, [*captions.caption(protocols), *warning, *numbers])
 
 
@@ -179,6 +179,28 @@ def unequal(rows: Sequence[Row], title: str) -> bool:
         if title in row.figures and not row.run.startswith("real "):
             ways.setdefault(row.data, set()).add(comparable(row.figures[title].protocol))
     return any(len(found) > 1 for found in ways.values())
+
+
+def of(row: Row) -> list[str]:
+    """Hashes of the real examples that a control is of, and of those that it was held against."""
+    return sorted({str(f.protocol.get(key)) for f in row.figures.values() for key in ("examples hash", "split hash")})
+
+
+def named(rows: Sequence[Row]) -> list[str]:
+    """A name for each row; controls of one name that are of unlike examples are told apart by the runs beside which
+    they stand."""
+    names = told_apart([row.run for row in rows])
+    runs = [Run(path) for path in dict.fromkeys(row.run for row in rows if (Path(row.run) / "config.yaml").is_file())]
+    beside = [(row, run) for run in runs for row, _ in results.controls(run)]
+    found = []
+    for row in rows:
+        name = names[row.run]
+        if sum((other.data, other.run) == (row.data, row.run) for other in rows) > 1 and row.model == "-":
+            mine = {figure.protocol.get("examples hash") for figure in row.figures.values()}
+            whose = [run for other, run in beside if other.run == row.run and {*of(other)} & mine]
+            name += f" of {', '.join(dict.fromkeys(names[str(run.path)] for run in whose))}" if whose else ""
+        found.append(name)
+    return found
 
 
 def told_apart(paths: Sequence[str]) -> dict[str, str]:

@@ -222,9 +222,8 @@ def surface(
     low, high = _frame(data)
     points, _ = _cells(low, high, cells)
     field = values(points.float()).double().view(cells, cells)
-    figure, (axes,) = _panels(1, size=5.6)
+    figure, (axes,) = _panels(1, size=6.2)
     extent = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
-    figure.set_size_inches(6.6, 5.6)
     pale = ListedColormap(colormaps["Greys"](np.linspace(0, 0.55, 256)))  # dots stand out from its darkest
     drawn = axes.imshow(field, origin="lower", extent=extent, cmap=pale)
     axes.contour(field, levels=12, extent=extent, colors="#00000055", linewidths=0.6, linestyles="solid")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from genlab.evaluation.results import controls, measured
-from genlab.metrics.base import Figure, comparable
+from genlab.metrics.base import OWN, Figure, comparable
 from genlab.run import Run, flat
 
 IRRELEVANT = ("seed", "logger", "plugins", "choices", "skip_refused")
@@ -21,20 +22,36 @@ WITHIN = {
 }
 
 
+class Measured(NamedTuple):
+    """A figure, and whose it is.
+
+    Args:
+        name: of the figure.
+        figure: itself.
+        run: the folder of its run; empty of real examples.
+        beside: of real examples, what is comparable of the protocol of the figure that they control, if any.
+    """
+
+    name: str
+    figure: Figure
+    run: str = ""
+    beside: str = ""
+
+
 class Group(NamedTuple):
     """Runs whose configs differ in the seed only.
 
     Args:
         model, data, detail: names; ``detail`` tells groups of one model and data set apart.
         runs: their folders.
-        figures: what was measured of any of them, by name.
+        figures: what was measured of any of them.
     """
 
     model: str
     data: str
     detail: str
     runs: list[Run]
-    figures: list[tuple[str, Figure]]
+    figures: list[Measured]
 
 
 def originals(runs: Iterable[Run]) -> list[Run]:
@@ -61,7 +78,8 @@ def group(runs: Iterable[Run]) -> list[Group]:
         both = zip(alternatives, told, strict=True)
         for repeated, values in sorted(both, key=lambda one: [ordered(one[1].get(key)) for key in keys]):
             detail = ", ".join(f"{key}={values.get(key)}" for key in keys[:4]) + (", ..." if len(keys) > 4 else "")
-            groups.append(Group(model, data, detail, repeated, [entry for run in repeated for entry in measured(run)]))
+            figures = [Measured(name, figure, str(run.path)) for run in repeated for name, figure in measured(run)]
+            groups.append(Group(model, data, detail, repeated, figures))
     return groups
 
 
@@ -81,10 +99,10 @@ def by_data(groups: Iterable[Group]) -> list[Group]:
     by data set. ``data`` then need not be what the runs were trained on."""
     found: dict[tuple[int, str], Group] = {}
     for number, one in enumerate(groups):
-        for name, figure in one.figures:
-            data = str(figure.protocol.get("data", one.data))
+        for entry in one.figures:
+            data = str(entry.figure.protocol.get("data", one.data))
             part = found.setdefault((number, data), one._replace(data=data, figures=[]))
-            part.figures.append((name, figure))
+            part.figures.append(entry)
         if not one.figures:
             found[number, one.data] = one
     return sorted(found.values(), key=lambda part: part.data)
@@ -108,46 +126,65 @@ def ordered(value: Any) -> tuple[bool, float, str]:
     return not number, float(value) if number else 0.0, str(value)
 
 
-BESIDE = "beside"
-"""Entry of a real figure's protocol, as long as it stands in a group: what is comparable of the one it controls."""
+def real_groups(groups: Iterable[Group]) -> list[Group]:
+    """Rows of real examples that were measured beside the runs of groups: what a perfect model would get. Where unlike
+    examples have one name, as training splits of unlike sizes have, ``detail`` says whose they are."""
+    found: dict[tuple[str, str, str], dict[str, dict[str, Measured]]] = {}
+    whose: dict[tuple[str, str, str], dict[str, None]] = {}
+    for run, detail in [(run, one.detail or one.model) for one in groups for run in one.runs]:
+        for row, beside in controls(run):
+            for name, figure in row.figures.items():
+                kind = row.data, row.run, str(figure.protocol.get("examples hash", ""))
+                whose.setdefault(kind, {})[detail] = None
+                of = comparable(beside.figures[name].protocol) if name in beside.figures else ""
+                figures = found.setdefault(kind, {})
+                same = figures.setdefault(json.dumps([name, figure.protocol], sort_keys=True), {})
+                same[of] = Measured(name, figure, "", of)
+                if len(same) > 1:
+                    same.pop("", None)  # it controls something
+    names = Counter((data, title) for data, title, _ in found)
+    made = []
+    for kind, figures in sorted(found.items()):
+        data, title, _ = kind
+        detail = f"of {'; '.join(whose[kind])}" if names[data, title] > 1 else ""
+        made.append(Group(title, data, detail, [], [entry for same in figures.values() for entry in same.values()]))
+    return made
 
 
-def real_groups(runs: Iterable[Run]) -> list[Group]:
-    """Rows of real examples that were measured beside the runs: what a perfect model would get."""
-    found: dict[tuple[str, str], dict[str, dict[str, tuple[str, Figure]]]] = {}
-    for row, beside in (both for run in runs for both in controls(run) if both[0].figures):
-        figures = found.setdefault((row.data, row.run), {})
-        for name, figure in row.figures.items():
-            of = {BESIDE: comparable(beside.figures[name].protocol)} if name in beside.figures else {}
-            same = figures.setdefault(json.dumps([name, figure.protocol], sort_keys=True), {})
-            same[str(of)] = (name, figure._replace(protocol=dict(figure.protocol) | of))
-            if len(same) > 1:
-                same.pop(str({}), None)  # it controls something
-    return [
-        Group(title, data, "", [], [entry for same in figures.values() for entry in same.values()])
-        for (data, title), figures in sorted(found.items())
-    ]
-
-
-def repetitions(figures: list[tuple[str, Figure]]) -> dict[str, list[tuple[str, list[Figure]]]]:
+def repetitions(figures: Iterable[Measured]) -> dict[str, list[list[Measured]]]:
     """Figures of one name and one protocol together, by checkpoint; ``{"": []}`` where there is none."""
-    together: dict[tuple[str, str], list[Figure]] = {}
-    for name, figure in figures:
-        together.setdefault((name, averaged(figure.protocol)), []).append(figure)
-    by_checkpoint: dict[str, list[tuple[str, list[Figure]]]] = {}
-    for (name, _), repeated in together.items():
-        checkpoint = str(repeated[0].protocol.get("checkpoint", ""))
-        by_checkpoint.setdefault(checkpoint, []).append((name, repeated))
+    together: dict[tuple[str, str, str], list[Measured]] = {}
+    for entry in figures:
+        together.setdefault((entry.name, averaged(entry.figure.protocol), entry.beside), []).append(entry)
+    by_checkpoint: dict[str, list[list[Measured]]] = {}
+    for repeated in together.values():
+        checkpoint = str(repeated[0].figure.protocol.get("checkpoint", ""))
+        by_checkpoint.setdefault(checkpoint, []).append(repeated)
     return by_checkpoint or {"": []}
 
 
-def by_number(repeated: list[tuple[str, list[Figure]]], runs: int) -> dict[int, list[tuple[str, list[Figure]]]]:
-    """Figures of one name and protocol by how many runs have them, most first; those of real examples, which are of no
-    run, together."""
-    found: dict[int, list[tuple[str, list[Figure]]]] = {}
-    for name, figures in sorted(repeated, key=lambda entry: -len(entry[1])):
-        found.setdefault(min(len(figures), runs), []).append((name, figures))
-    return found or {runs: []}
+def by_runs(repeated: Iterable[list[Measured]], runs: Sequence[Run]) -> dict[tuple[str, ...], list[list[Measured]]]:
+    """Repeated figures by the runs that have them, those that most have first; of none, by all ``runs``."""
+    found: dict[tuple[str, ...], list[list[Measured]]] = {}
+    for entries in repeated:
+        found.setdefault(tuple(sorted({entry.run for entry in entries} - {""})), []).append(entries)
+    ordered = sorted(found.items(), key=lambda item: -len(item[0]))
+    return dict(ordered) or {tuple(str(run.path) for run in runs): []}
+
+
+def variants(figures: Iterable[Measured]) -> dict[tuple[str, str], list[str]]:
+    """By name and by what is comparable: the ways in which a model's own figures were come by, besides the checkpoint;
+    most importance samples first."""
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    for entry in figures:
+        protocol = entry.figure.protocol
+        found.setdefault((entry.name, comparable(protocol)), {})[own(protocol)] = int(protocol.get("k") or 0)
+    return {key: sorted(ways, key=lambda way: -ways[way]) for key, ways in found.items()}
+
+
+def own(protocol: Mapping[str, Any]) -> str:
+    """What is not comparable of a protocol, besides the checkpoint."""
+    return json.dumps({key: protocol[key] for key in OWN if key in protocol and key not in ("checkpoint", "step")})
 
 
 def averaged(protocol: Mapping[str, Any]) -> str:

@@ -8,7 +8,6 @@ import json
 import os
 import shlex
 import sys
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,20 @@ from genlab.evaluation.results import measured, stored
 from genlab.evaluation.wanted import belongs, everything, wanted
 from genlab.files import atomic
 from genlab.metrics.base import Figure, comparable
-from genlab.repetitions import BESIDE, average, by_data, by_number, group, originals, real_groups, repetitions, twins
+from genlab.repetitions import (
+    Group,
+    Measured,
+    average,
+    by_data,
+    by_runs,
+    group,
+    originals,
+    own,
+    real_groups,
+    repetitions,
+    twins,
+    variants,
+)
 from genlab.run import Run, kept_order
 from genlab.training.journal import read
 
@@ -183,14 +195,15 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
     kinds: Kinds = {}
     rows: list[tuple[list[str], dict[str, Figure]]] = []
     hidden = 0
-    for found in [*by_data(group(runs)), *real_groups(runs)]:
+    groups = group(runs)
+    for found in [*by_data(groups), *real_groups(groups)]:
         measured_of = repetitions(found.figures)
         shown_of = ends(measured_of)
         hidden += len(measured_of) - len(shown_of)
         for checkpoint in shown_of:
-            for count, repeated in by_number(measured_of[checkpoint], len(found.runs)).items():
-                cells = placed(repeated, found.data, kinds)
-                rows.append(([found.model, found.data, found.detail, checkpoint, str(count or "")], cells))
+            for those, repeated in by_runs(measured_of[checkpoint], found.runs).items():
+                cells = placed(repeated, found, kinds)
+                rows.append(([found.model, found.data, found.detail, checkpoint, str(len(those) or "")], cells))
     shown = _chosen(tables.leading(sorted({title for _, cells in rows for title in cells})), metrics)
     kept = [
         (texts, {title: cells[title] for title in shown if title in cells})
@@ -205,21 +218,22 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
     return table._replace(caption=[*protocols(table), *of_all])
 
 
-def placed(repeated: list[tuple[str, list[Figure]]], data: str, kinds: Kinds) -> dict[str, Figure]:
-    """Means of figures, each under the title of its column; columns that there are not yet are added to ``kinds``."""
+def placed(repeated: Iterable[list[Measured]], group: Group, kinds: Kinds) -> dict[str, Figure]:
+    """Means of figures of a group, each under the title of its column; columns that there are not yet are added to
+    ``kinds``. A control stands in the column of what it was measured beside."""
     cells: dict[str, Figure] = {}
-    seen: Counter[tuple[str, str]] = Counter()
-    for name, figures in repeated:
-        beside = figures[0].protocol.get(BESIDE)  # a control stands in the column of what it was measured beside
-        figures = [figure._replace(protocol=without(figure.protocol, BESIDE)) for figure in figures]
-        same = beside or comparable(figures[0].protocol)
-        kind = (same, seen[name, same])  # one model by two numbers of importance samples: two columns
-        seen[name, same] += 1
-        columns = kinds.setdefault((data, name), [])
-        if kind not in columns:
+    ways = variants(group.figures)
+    for entries in repeated:
+        name, figure, _, beside = entries[0]
+        same = comparable(figure.protocol)
+        way = ways[name, same].index(
+            own(figure.protocol)
+        )  # one model by two numbers of importance samples: two columns
+        columns = kinds.setdefault((group.data, name), [])
+        if (kind := (beside or same, way)) not in columns:
             columns.append(kind)
         title = name + (f" ({letter(columns.index(kind))})" if columns.index(kind) else "")
-        cells[title] = average(figures)
+        cells[title] = average([entry.figure for entry in entries])
     return cells
 
 

@@ -1080,6 +1080,52 @@ def test_real_examples_of_unlike_numbers_have_columns_of_their_own_where_they_co
     assert numbers == {"class_accuracy_digits": 30, "class_accuracy_digits (b)": 40}
 
 
+def test_real_examples_of_unlike_training_sets_are_rows_of_their_own(tmp_path, capsys):
+    more, fewer = (
+        make_run(tmp_path / name, data=DIGITS | {"limit": 100, "validation": v}) for name, v in (("a", 0), ("b", 50))
+    )
+    words = [f"run='{more.path},{fewer.path}'", "metrics=[fid,is]", "n=40"]
+    tables = []
+    for again in ("false", "false", "true"):
+        evaluate.main(compose(*words, "real=train", f"force={again}"), True)
+        rows = json.loads(capsys.readouterr().out)
+        real = [row["metrics"]["fid_digits"] for row in rows if row["run"] == "real train"]
+        assert len({figure["protocol"]["examples hash"] for figure in real}) == len(real) == 2
+        tables.append(sorted(figure["value"] for figure in real))
+        evaluate.main(compose(*words, "real=train"))
+        assert {"real train of a", "real train of b"} <= {*re.split(r" *[│┃] *", capsys.readouterr().out)}
+    assert tables[0] == tables[1] == tables[2]
+    rows = [(texts, cells) for texts, cells in report.tabulate([more, fewer]).rows if texts[0] == "real train"]
+    assert [texts[2] for texts, _ in rows] == ["of data.validation=0", "of data.validation=50"]
+    assert [*rows[0][1]] == [*rows[1][1]] == ["fid_digits", "is_digits"]
+
+
+def test_unlike_ways_of_one_model_have_columns_of_their_own_and_like_ways_one(tmp_path):
+    """By numbers of importance samples, most first; whichever checkpoints and runs were measured by which."""
+    last = {"checkpoint": "last"}
+    seeds = [
+        planted(tmp_path / "a", [bpd(3.0, k=5), bpd(2.0, k=50), bpd(3.5, k=5, **last)], 0),
+        planted(tmp_path / "b", [bpd(2.2, k=50)], 1),
+    ]
+    table = report.tabulate(seeds)
+    rows = {
+        (texts[3], texts[4]): {title: figure.value for title, figure in found.items()} for texts, found in table.rows
+    }
+    assert rows == {("best", "2"): {"bpd": 2.1}, ("best", "1"): {"bpd (b)": 3.0}, ("last", "1"): {"bpd (b)": 3.5}}
+
+
+def test_figures_of_one_run_each_are_no_row_of_one_run(tmp_path):
+    is_of = {"checkpoint": "last", "n generated": 9}
+    seeds = [
+        planted(tmp_path / "a", [("fid_digits", Figure(1.0, "", None, is_of))], 0),
+        planted(tmp_path / "b", [("is_digits", Figure(2.0, "", None, is_of))], 1),
+    ]
+    assert [(texts[4], [*found]) for texts, found in report.tabulate(seeds).rows] == [
+        ("1", ["fid_digits"]),
+        ("1", ["is_digits"]),
+    ]
+
+
 def test_real_examples_that_are_fewer_than_the_samples_are_told(tmp_path, capsys):
     run = make_run(tmp_path / "run")
     few = len(build(DIGITS).split("train"))

@@ -23,7 +23,7 @@ from genlab.cli import debugging
 from genlab.data.base import SPLITS, Data, Examples, data_root
 from genlab.errors import GenlabError
 from genlab.evaluation.results import Note
-from genlab.evaluation.subject import Subject, real
+from genlab.evaluation.subject import Subject, content, real
 from genlab.extractors.base import WHOLE, Features, Shared
 from genlab.files import atomic
 from genlab.metrics.base import GENERATED, Figure
@@ -224,15 +224,6 @@ def read_table(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
     except (OSError, ValueError, EOFError):
         return None
     return table if table.shape == shape and table.dtype == np.float32 else None
-
-
-def content(examples: Examples, spec: Spec) -> str:
-    """A hash of the examples: what they are, every value of them, and their labels."""
-    x, y = examples.x, examples.y
-    found = hashlib.sha256(repr((tuple(x.shape), str(x.dtype), spec.levels, y is not None)).encode())
-    for part in (*x.split(4096), *(() if y is None else y.split(2**20))):
-        found.update(part.contiguous().numpy().data)
-    return found.hexdigest()[:12]
 
 
 def gathered(part: Any) -> list[Any]:

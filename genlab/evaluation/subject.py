@@ -83,7 +83,17 @@ def of_split(data: Data, name: str, n: int, batch: int) -> Subject:
     chosen = np.sort(np.random.RandomState(0).permutation(len(examples))[:n])
     rows = torch.from_numpy(chosen)
     some = Examples(examples.x[rows], None if examples.y is None else examples.y[rows])
-    return Subject(f"real {name}", "-", 0, None, len(some), _of_examples(some, batch), {}, {"examples": name})
+    known = {"examples": name, "examples hash": content(examples, data.spec)}
+    return Subject(f"real {name}", "-", 0, None, len(some), _of_examples(some, batch), {}, known)
+
+
+def content(examples: Examples, spec: Spec) -> str:
+    """A hash of the examples: what they are, every value of them, and their labels."""
+    x, y = examples.x, examples.y
+    found = hashlib.sha256(repr((tuple(x.shape), str(x.dtype), spec.levels, y is not None)).encode())
+    for part in (*x.split(4096), *(() if y is None else y.split(2**20))):
+        found.update(part.contiguous().numpy().data)
+    return found.hexdigest()[:12]
 
 
 def of_files(place: str, spec: Spec, batch: int) -> Subject:

@@ -85,6 +85,9 @@ def comparable(protocol: Mapping[str, Any]) -> str:
     return json.dumps({key: value for key, value in protocol.items() if key not in OWN}, sort_keys=True)
 
 
-OWN = ("checkpoint", "step", "weights", "k", "drawn after", "seed", "batch", "seeds", "samples", "examples", "members")
+OWN = (
+    "checkpoint", "step", "weights", "k", "drawn after", "seed", "batch", "seeds", "samples", "examples",
+    "examples hash", "members",
+)  # fmt: skip
 """Entries of a protocol that are a model's own affair. They keep figures from being averaged, not from being compared:
 one column holds exact likelihoods beside bounds of any k, with their marks."""

@@ -104,10 +104,11 @@ class Birthday(Metric):
         rate, stderr = collision_rate(coincidences(generated, distance))
         pairs = len(generated) * (len(generated) - 1) / 2
         protocol = {"n real": len(real), "percentile": 1, "pick seed": self.seed}
+        of_support = protocol | {"confidence": CONFIDENCE}  # of the limit that it may be: one column for both
         if rate - control > 2 * math.hypot(stderr, control_error):
-            support = Figure(1 / rate, "~", stderr / rate**2, protocol)
+            support = Figure(1 / rate, "~", stderr / rate**2, of_support)
         else:
             limit = max(poisson_limit(rate * pairs) / pairs, rate + ndtri(CONFIDENCE) * stderr)
-            support = Figure(1 / limit, ">=", None, protocol | {"confidence": CONFIDENCE})
+            support = Figure(1 / limit, ">=", None, of_support)
         likely = 1 - (1 - rate) ** pairs
         return {"support": support, "duplicates": Figure(likely, "~", None, protocol)}
