@@ -185,6 +185,7 @@ def test_values_that_cannot_be_are_refused(word):
         (["model=gan", "loss=loss_sensitive", "loss.slope=2"], "loss.slope"),
         (["model=wgan_gp", "penalty.every=0"], "penalty.every"),
         (["model=vae", "penalty=gradient"], "penalty"),
+        (["model=vae", "loss=wasserstein"], "loss"),
         (["model=realnvp", "data=digits", "loss=elbo"], "loss"),
         (["model=vae", "model.likelihood=bernouli"], "model.likelihood"),
         (["model=vae", "trainer.max_time=banana"], "trainer.max_time"),

@@ -106,11 +106,12 @@ def constraint(config: Config) -> Iterator[ConfigError]:
     loss, penalty, training = of(config, "loss"), of(config, "penalty"), of(config, "training")
     if loss is None or penalty is None or training is None:
         return
-    none = penalty.bases == ("Penalty",)
-    if loss.constants.get("needs_penalty") and not any(part.constants.get("restrains") for part in penalties(config)):
+    none, game = penalty.bases == ("Penalty",), "Adversarial" in training.bases
+    held = any(part.constants.get("restrains") for part in penalties(config))
+    if game and loss.constants.get("needs_penalty") and not held:  # of another way of training the loss is a mistake
         reason = f"{loss.name} takes a critic that is held Lipschitz"
         yield error(config, "penalty", reason, "gradient")
-    if not none and "Adversarial" not in training.bases:
+    if not none and not game:
         yield error(config, "penalty", "a penalty is of a critic, and there is none here", "none")
 
 
