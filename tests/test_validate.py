@@ -524,8 +524,13 @@ def test_a_class_says_for_itself_what_it_requires(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     config = {"model": {"_target_": "pictures.Net"}, "data": {"_target_": "genlab.data.planar.Moons"}}
     (found,) = contradictions(config)
-    assert found.key == "model" and "vector" in found.reason
+    assert found.key == "model" and found.reason == "Net takes data.kind=image, and here it is vector"
     assert not list(contradictions(config | {"data": {"_target_": "genlab.data.digits.Digits"}}))
+    (tmp_path / "points.py").write_text(
+        "class Net:\n    requires = {'data.kind': 'points'}\n    def __init__(self): ...\n"
+    )
+    (found,) = contradictions(config | {"model": {"_target_": "points.Net"}})
+    assert "points, and here it is vector; no data are of another kind than image, vector" in found.reason
 
 
 @pytest.mark.parametrize(

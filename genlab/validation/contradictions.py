@@ -20,7 +20,7 @@ from typing import Any
 from genlab.choices import likelihoods
 from genlab.errors import ConfigError, nearest
 from genlab.signatures import Signature, signature
-from genlab.spec import number_of
+from genlab.spec import KINDS, number_of
 from genlab.validation.ranges import is_number, ranges
 
 Config = Mapping[str, Any]
@@ -295,6 +295,8 @@ def own_requirements(config: Config) -> Iterator[ConfigError]:
             if value is not None and value not in admitted:
                 assert known is not None
                 reason = f"{known.name} takes {needed}={'|'.join(map(str, admitted))}, and here it is {value}"
+                if needed == "data.kind" and not set(admitted) & set(KINDS):
+                    reason += f"; no data are of another kind than {', '.join(KINDS)}"
                 yield error(config, key.partition(".")[0], reason)
 
 
