@@ -87,6 +87,19 @@ def build(node: Mapping[str, Any], **given: Any) -> Any:
         raise ConfigError("_target_", node["_target_"], str(error)) from None
 
 
+def build_part(name: str, node: Mapping[str, Any], source: str, **given: Any) -> Any:
+    """``build`` of a part of a run, as ``model`` or ``data``, by a config that was not typed.
+
+    Raises:
+        ConfigError: as ``build``, with the whole key and the ``source`` of the config.
+    """
+    try:
+        return build(node, **given)
+    except ConfigError as error:
+        key = f"{name}.{error.key}" if error.key.endswith("_target_") else error.key
+        raise ConfigError(key, error.value, error.reason, error.suggestion, error.source or source) from None
+
+
 def later(node: Mapping[str, Any]) -> Callable[..., Any]:
     """As a nested node is handed over that lacks an argument: an optimizer waits for its parameters."""
     return functools.partial(locate(node["_target_"]), **{k: _finish(v) for k, v in node.items() if k != "_target_"})

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab import __version__
-from genlab.build import build
+from genlab.build import build_part
 from genlab.errors import CheckpointError, ConfigError
 from genlab.files import atomic
 from genlab.models.base import Game, averaged
@@ -28,7 +28,8 @@ from genlab.weights import amiss
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model as it samples and scores: averaged weights where there are any, in evaluation mode."""
+    """A model as it samples and scores, of the checkpoint ``path``: averaged weights where there are any, in evaluation
+    mode."""
 
     model: nn.Module
     spec: Spec
@@ -36,6 +37,7 @@ class Loaded:
     step: int
     averaged: bool
     version: str
+    path: str
 
 
 UNREADABLE = (
@@ -173,7 +175,8 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Loaded:
             if (known := first.setdefault(id(parameter), name)) in average:
                 weights[name] = average[known]
         model.load_state_dict(weights)
-    return Loaded(model.to(device).eval(), about.spec, about.config, about.step, bool(average), about.version)
+    model = model.to(device).eval()
+    return Loaded(model, about.spec, about.config, about.step, bool(average), about.version, str(path))
 
 
 def tensors(path: str | Path) -> dict[str, Tensor]:
@@ -203,12 +206,11 @@ def described(path: str | Path, about: Card) -> nn.Module:
     if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
         raise ValueError("its config has no model")
     try:
-        model = build(node, spec=about.spec)
+        model = build_part("model", node, said_in(path), spec=about.spec)
         if isinstance(model, nn.Module):
-            prepare(model, about.config)
-    except ConfigError as error:
-        key = f"model.{error.key}" if error.key.endswith("_target_") else error.key
-        raise ConfigError(key, error.value, error.reason, error.suggestion, f"config in {path}") from None
+            prepare(model, about.config, said_in(path))
+    except ConfigError:
+        raise
     except Exception as error:
         from genlab.validation.contradictions import nodes
         from genlab.validation.mistakes import check_node
@@ -250,10 +252,15 @@ def in_words(error: Exception) -> str:
     return kind + textwrap.shorten(str(error), 160, placeholder=" ...")
 
 
-def prepare(model: nn.Module, config: dict[str, Any]) -> None:
+def said_in(path: str | Path) -> str:
+    """Where the config of a checkpoint stands, for errors in it."""
+    return f"config in {path}"
+
+
+def prepare(model: nn.Module, config: dict[str, Any], source: str = "") -> None:
     """Let the penalty reparametrise the critic, where it does, so that parameter names are those of training."""
     penalty = config.get("penalty")
     if penalty and isinstance(model, Game):
-        preparing = build(penalty)
+        preparing = build_part("penalty", penalty, source)
         for module in next(iter(model.players().values())):
             preparing.prepare(module)

@@ -6,7 +6,8 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ SEARCHED = "GENLAB_SEARCHED"
 """The variable that holds the folders of the user's own that configs are composed from just now. Hydra does not tell of
 them while it composes, and launchers compose again in processes of their own."""
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
+_above: list[str] = []  # folders that are searched before the user's own
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,13 @@ def compose(name: str, overrides: Sequence[str], folders: Sequence[str] = ()) ->
     Raises:
         HydraException, OmegaConfBaseException: as Hydra and OmegaConf say it; ``plainly`` shortens that.
     """
+    overrides = [*overrides, *search_path(overrides, [*_above, *folders])]
     with (
         _session(),
-        searching([*overrides, *search_path(overrides, folders)]),
+        searching(overrides),
         hydra.initialize_config_dir(str(conf_folder()), version_base=VERSION_BASE),
     ):
-        config = hydra.compose(name, overrides=[*overrides, *search_path(overrides, folders)], return_hydra_config=True)
+        config = hydra.compose(name, overrides=overrides, return_hydra_config=True)
         HydraConfig.instance().set_config(config)
         choices = {key: value for key, value in config.hydra.runtime.choices.items() if not key.startswith("hydra/")}
         folder, sweep, sweeper = str(config.hydra.run.dir), str(config.hydra.sweep.dir), config.hydra.sweeper
@@ -130,6 +133,22 @@ def searching(overrides: Sequence[str]) -> Iterator[None]:
         os.environ.pop(SEARCHED)
         if before is not None:
             os.environ[SEARCHED] = before
+
+
+@contextlib.contextmanager
+def in_place(files: Mapping[str, str]) -> Iterator[None]:
+    """Within the block configs are composed of ``files``, texts by path, in the place of the user's own of those paths:
+    one that Hydra would not read hides nothing else then."""
+    with contextlib.ExitStack() as stack:
+        if files:  # for which alone a folder is made
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="genlab-"))
+            for name, text in files.items():
+                path = Path(folder, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+            _above.append(folder)
+            stack.callback(_above.remove, folder)
+        yield
 
 
 def chosen_recipe(model: str, data: str) -> str:

@@ -21,11 +21,12 @@ from genlab.presets import groups
 from genlab.run import no_run, settled
 from genlab.signatures import Argument, signature
 from genlab.validation.contradictions import contradictions
+from genlab.validation.defaults import mend_files
 from genlab.validation.fits import fits
 from genlab.validation.launchers import hydra_keys
 from genlab.validation.mistakes import BARE, Problems, check_target, free_form, has, mistakes, not_taken
 from genlab.validation.origin import Origin
-from genlab.validation.words import STANDS_IN, Word, admit_plugins, mend_files, mend_groups, overrides, read
+from genlab.validation.words import STANDS_IN, Word, admit_plugins, mend_groups, overrides, read
 
 JOBS = 64  # of a sweep that are checked one by one
 PICKED = ("loss", "penalty", "optimizer")
@@ -84,9 +85,19 @@ def check(
     for word in words:
         if len(set(word.values)) < len(word.values):
             problems.add(ConfigError(word.key, ",".join(word.values), "names a value twice", "", "command line"))
-    words = mend_files(mend_groups(words, folders, problems), folders, problems)
+    words, copies = mend_files(mend_groups(words, folders, problems), folders, problems)
     plugins = admit_plugins(words, problems)
-    varied = declared(words, folders, problems, "" if multirun else advice)
+    with config.in_place(copies):
+        checked = check_jobs(words, plugins, folders, problems, "" if multirun else advice)
+    problems.stop()
+    return checked
+
+
+def check_jobs(
+    words: Sequence[Word], plugins: list[str], folders: Sequence[str], problems: Problems, advice: str
+) -> Checked:
+    """What the words compose to, every combination of values checked; ``advice`` as ``declared`` takes it."""
+    varied = declared(words, folders, problems, advice)
     typed_last = {word.key: word for word in words}
     swept = [typed_last.get(word.key, word) for word in varied]  # in the order of Hydra's jobs
     swept += [word for word in words if word.key not in {word.key for word in varied}]
@@ -108,7 +119,6 @@ def check(
         if word.key in added and word.key not in typed_last:
             reason = f"Hydra adds a key that no file lists as {added[word.key]}{word.key}"
             problems.add(ConfigError(f"hydra.sweeper.params.{word.key}", ",".join(word.values), reason))
-    problems.stop()
     overrides = [added.get(word.key, word.prefix) + word.rest for word in words]
     constant = [word.key for word in swept if len(word.values) < 2 and not word.key.startswith(("hydra.", "hydra/"))]
     beyond = max(0, math.prod(max(1, len(word.values)) for word in swept) - JOBS)

@@ -713,6 +713,22 @@ def test_a_checkpoint_alone_will_do(tmp_path, capsys):
     assert row["run"] == str(moved) and row["metrics"]["bpd"]["value"] > 0
 
 
+@pytest.mark.parametrize("part", ["model", "penalty", "data", "loss"])
+def test_whatever_a_checkpoints_config_names_that_is_not_trusted_is_told_with_its_key_and_the_file(
+    tmp_path, capsys, part
+):
+    state = checkpoint.read(make_run(tmp_path / "run", GAN).checkpoint("last"))
+    state["genlab"]["config"][part] = {"_target_": "subprocess.Popen", "args": ["touch", str(tmp_path / "ran")]}
+    torch.save(state, evil := tmp_path / "evil.ckpt")
+    words = [["eval", f"ckpt={evil}", "real=none"], ["sample", f"ckpt={evil}", "task=neighbours", "n=1"]]
+    for line in words[: 1 if part == "loss" else 2]:  # a sampler needs no loss
+        assert cli.main(line) == 2
+        (said,) = capsys.readouterr().err.splitlines()
+        assert said.startswith(f"error: {part}._target_=subprocess.Popen: 'subprocess' is not a trusted package; ")
+        assert said.endswith(f"(config in {evil})")
+    assert not (tmp_path / "ran").exists()
+
+
 def test_another_data_set_must_be_of_the_same_kind(tmp_path, capsys):
     run = make_run(tmp_path / "run", FLOW, MOONS)
     _, (row,) = measured(capsys, f"run={run.path}", "data=ring")

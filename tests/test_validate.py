@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -184,6 +185,7 @@ def test_values_that_cannot_be_are_refused(word):
         (["model=gan", "loss=loss_sensitive", "loss.slope=2"], "loss.slope"),
         (["model=wgan_gp", "penalty.every=0"], "penalty.every"),
         (["model=vae", "penalty=gradient"], "penalty"),
+        (["model=vae", "loss=wasserstein"], "loss"),
         (["model=realnvp", "data=digits", "loss=elbo"], "loss"),
         (["model=vae", "model.likelihood=bernouli"], "model.likelihood"),
         (["model=vae", "trainer.max_time=banana"], "trainer.max_time"),
@@ -331,6 +333,102 @@ def test_mistakes_of_a_file_of_ones_own_are_told_together_and_name_it(tmp_path):
     assert "loss" not in problems("model=mine", "loss=elbo", "seed=x", folders=folders)
 
 
+def written_experiment(folder: Path, *entries: str) -> list[str]:
+    """A folder with experiment=mine, of these defaults and three mistakes."""
+    (folder / "experiment").mkdir()
+    (folder / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n" + "".join(f"  - {entry}\n" for entry in entries) + "optimizer: {lrr: 3}\n"
+        "trainer: {max_epochs: three}  # of four\nloss: {_target_: genlab.losses.wasserstein.Wassersten}\n"
+    )
+    return [str(folder)]
+
+
+def test_a_wrong_group_in_the_defaults_of_a_file_hides_nothing_and_loads_no_torch(tmp_path):
+    script = "import sys; from genlab.cli import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
+    (folder,) = written_experiment(tmp_path, "override /modle: wgan_gp", "override /data: moons")
+    words = ["train", "--config-dir", folder, "experiment=mine", "trainer.precision=16-mixed"]
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True)
+    assert done.stdout == "2 False\n"
+    first, *others = done.stderr.splitlines()
+    assert first.split() == [
+        *("error:", "modle=wgan_gp:", "no", "such", "group;", "did", "you", "mean", "'model'?"),
+        f"({tmp_path}/experiment/mine.yaml)",
+    ]
+    for told in ("optimizer.lrr=3", "trainer.max_epochs=three", "loss._target_=", "trainer.precision=16-mixed"):
+        assert sum(told in line for line in others) == 1, told
+    assert len(others) == 4 and not list(Path(tempfile.gettempdir()).glob("genlab-*/experiment/mine.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        (["override /optimizr: adam"], ["optimizr=adam: no such group; did you mean 'optimizer'?"]),
+        (
+            ["/optimizr: adam", "override /data: moons"],
+            [
+                "optimizr=adam: no such group; did you mean 'optimizer'?",
+                "- /optimizr: adam: a run has its optimizer already; write: - override /optimizer: adam",
+            ],
+        ),
+        (
+            ["override /modle: wgan_gpp"],
+            [
+                "modle=wgan_gpp: no such group; did you mean 'model'?",
+                "model=wgan_gpp: no such model; did you mean 'wga",
+            ],
+        ),
+        (["override /zzz: adam"], ["zzz=adam: no such group; there are data, experiment, logger, loss, model"]),
+        (["/model: wgan_gp"], ["- /model: wgan_gp: a run has its model already; write: - override /model: wgan_gp"]),
+        (
+            ["override /data: moons", "/model: vae"],
+            ["- /model: vae: a run has its model already; write: - override /m"],
+        ),
+        (["model: vae"], ["- model: vae: without a slash it is experiment/model; write: - override /model: vae"]),
+        (["override data: moons"], ["- override data: moons: without a slash it is experiment/data; write: - overrid"]),
+        (["/logger: null"], ["- /logger: null: a run has its logger already; write: - override /logger: null"]),
+        (["override /extractor: digits"], ["- override /extractor: digits: there is no extractor to override; there"]),
+        (
+            ["override /data: moons", "famillies"],
+            ["experiment=famillies: no such experiment; did you", "- families: s"],
+        ),
+        (["/loss/minmax"], ["loss=minmax: no such loss; did you mean 'minimax'?"]),
+        (["override /hydra/launcher: basicc"], ["hydra/launcher=basicc: no such launcher; did you mean 'basic'?"]),
+    ],
+)
+def test_what_hydra_would_not_read_in_a_file_is_one_line_that_names_it_and_hides_nothing(tmp_path, entries, told):
+    with pytest.raises(ConfigErrors) as caught:
+        validate.check(["experiment=mine", "seed=x"], written_experiment(tmp_path, *entries))
+    found = caught.value.problems
+    for error, start in zip(found, told, strict=False):
+        assert str(error).startswith(start) and error.source.endswith("mine.yaml")
+    others = {error.key for error in found[len(told) :]}
+    assert {"optimizer.lrr", "trainer.max_epochs", "loss._target_", "seed"} <= others and "config" not in others
+
+
+def test_what_hydra_reads_in_the_defaults_of_a_file_is_no_mistake(tmp_path):
+    (tmp_path / "extra").mkdir()
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "extra" / "x.yaml").write_text("{}\n")
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - /extra: x\n  - optional /extras: y\n  - /loss/elbo\n  - _self_\n"
+        "  - override /model: vae\n  - override /data: digits\n  - override /hydra/launcher: joblib\n"
+    )
+    checked = validate.check(["experiment=mine"], [str(tmp_path)])
+    assert checked.config["choices"]["extra"] == "x" and checked.config["choices"]["model"] == "vae"
+    (tmp_path / "experiment" / "on.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - gan_robustness\n  - override /architecture: no_norm\n"
+    )
+    assert validate.check(["experiment=on"], [str(tmp_path)], multirun=True)
+
+
+def test_files_that_what_is_typed_takes_the_place_of_are_not_judged(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "other.yaml").write_text("# @package _global_\ndefaults:\n  - vae\n  - /loss: elbo\n")
+    folders = written_experiment(tmp_path, "override /model: other")
+    assert "loss" in problems("experiment=mine", folders=folders)
+    assert "loss" not in problems("experiment=mine", "model=vae", folders=folders)
+
+
 def test_a_group_that_is_no_mapping_is_told_with_its_file(tmp_path):
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "bad.yaml").write_text(
@@ -426,8 +524,13 @@ def test_a_class_says_for_itself_what_it_requires(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     config = {"model": {"_target_": "pictures.Net"}, "data": {"_target_": "genlab.data.planar.Moons"}}
     (found,) = contradictions(config)
-    assert found.key == "model" and "vector" in found.reason
+    assert found.key == "model" and found.reason == "Net takes data.kind=image, and here it is vector"
     assert not list(contradictions(config | {"data": {"_target_": "genlab.data.digits.Digits"}}))
+    (tmp_path / "points.py").write_text(
+        "class Net:\n    requires = {'data.kind': 'points'}\n    def __init__(self): ...\n"
+    )
+    (found,) = contradictions(config | {"model": {"_target_": "points.Net"}})
+    assert "points, and here it is vector; no data are of another kind than image, vector" in found.reason
 
 
 @pytest.mark.parametrize(

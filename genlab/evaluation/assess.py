@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from genlab import ranks
 from genlab.agreement import agreed
-from genlab.checkpoint import load
+from genlab.checkpoint import load, said_in
 from genlab.cli import debugging
 from genlab.data.base import Data
 from genlab.errors import ConfigError, GenlabError
@@ -128,9 +128,9 @@ def of_checkpoint(one: Asked, options: Mapping[str, Any], device: torch.device, 
         GenlabError: there is no such checkpoint, or the data set given is not of the model's kind.
     """
     if one.row is not None and one.run is not None:
-        return one.row, subject.data_of(one.run.config, options)[0]
+        return one.row, subject.data_of(one.run.config, options, f"{one.run.path}/config.yaml")[0]
     loaded, said = agreed(load(one.checkpoint, device), one.run)
-    data, name = subject.data_of(loaded.config, options)
+    data, name = subject.data_of(loaded.config, options, said_in(loaded.path))
     title = str(one.run.path if one.run else one.checkpoint)
     tell(title, [Note((), line) for line in said])
     alike(data, name, loaded.spec)
@@ -151,7 +151,7 @@ def of_ensemble(asked: Sequence[Asked], options: Mapping[str, Any], device: torc
         raise ConfigError("ensemble", True, "takes several runs, run=a,b,c", "false")
     loaded = [agreed(load(one.checkpoint, device), one.run)[0] for one in asked]  # told where alone
     net = Ensemble([member.model for member in loaded]).eval()
-    data, name = subject.data_of(loaded[0].config, options)
+    data, name = subject.data_of(loaded[0].config, options, said_in(loaded[0].path))
     for one, member in zip(asked, loaded, strict=True):
         alike(data, name, member.spec)
         if member.spec.classes != data.spec.classes:

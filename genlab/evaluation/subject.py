@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from genlab import ranks
-from genlab.build import build
-from genlab.checkpoint import Loaded
+from genlab.build import build_part
+from genlab.checkpoint import Loaded, said_in
 from genlab.data.base import Data, Examples, at_rest
 from genlab.data.folder import Folder
 from genlab.data.pixels import eight_bits
@@ -60,7 +60,7 @@ def of_model(title: str, name: str, loaded: Loaded, checkpoint: Path, n: int) ->
     weights = "averaged" if loaded.averaged else "as trained"
     protocol = {"checkpoint": checkpoint.stem, "step": loaded.step, "weights": weights}
     stream = _of_model(loaded, n)
-    loss = build(loaded.config["loss"]) if "loss" in loaded.config else None
+    loss = build_part("loss", loaded.config["loss"], said_in(loaded.path)) if "loss" in loaded.config else None
     return Subject(title, name, loaded.step, loaded.model, n, stream, protocol, {"seeds": f"0-{n - 1}"}, loss)
 
 
@@ -272,15 +272,15 @@ def _like(spec: Spec) -> str:
     return f"{spec.kind} {tuple(spec.shape)}{levels}"
 
 
-def data_of(config: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Any, str]:
-    """The data set to measure by, the run's own unless another is given, and its name.
+def data_of(config: Mapping[str, Any], options: Mapping[str, Any], source: str = "") -> tuple[Any, str]:
+    """The data set to measure by, the run's own, of a config from ``source``, unless another is given; and its name.
 
     Raises:
-        ConfigError: neither is there.
+        ConfigError: neither is there, or it names something that is not trusted or not there.
     """
     other = options.get("data")
     if not (other or config.get("data")):
         raise ConfigError("data", None, "the checkpoint's config names none; say which, as data=mnist")
-    data: Any = build(at_rest(other or config["data"]))
+    data: Any = build_part("data", at_rest(other or config["data"]), "" if other else source)
     name = str(getattr(data, "name", type(data).__name__.lower()))
     return data, str(((options if other else config).get("choices") or {}).get("data") or name)

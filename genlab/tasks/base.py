@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from genlab import ranks
-from genlab.build import build
-from genlab.checkpoint import Loaded
+from genlab.build import build_part
+from genlab.checkpoint import Loaded, said_in
 from genlab.data.base import Examples, at_rest
 from genlab.errors import ConfigError, nearest
 from genlab.images import UNTITLED, Titles
@@ -151,7 +151,7 @@ def chosen_labels(loaded: Loaded, options: Mapping[str, Any], count: int, own: T
 
 def examples_of(loaded: Loaded, split: str = "test") -> Examples:
     """A split of the data that the model was trained on."""
-    data: Any = build(at_rest(loaded.config["data"]))
+    data: Any = build_part("data", at_rest(loaded.config["data"]), said_in(loaded.path))
     data.prepare()
     return data.split(split)
 

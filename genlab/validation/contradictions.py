@@ -20,7 +20,7 @@ from typing import Any
 from genlab.choices import likelihoods
 from genlab.errors import ConfigError, nearest
 from genlab.signatures import Signature, signature
-from genlab.spec import number_of
+from genlab.spec import KINDS, number_of
 from genlab.validation.ranges import is_number, ranges
 
 Config = Mapping[str, Any]
@@ -106,11 +106,12 @@ def constraint(config: Config) -> Iterator[ConfigError]:
     loss, penalty, training = of(config, "loss"), of(config, "penalty"), of(config, "training")
     if loss is None or penalty is None or training is None:
         return
-    none = penalty.bases == ("Penalty",)
-    if loss.constants.get("needs_penalty") and not any(part.constants.get("restrains") for part in penalties(config)):
+    none, game = penalty.bases == ("Penalty",), "Adversarial" in training.bases
+    held = any(part.constants.get("restrains") for part in penalties(config))
+    if game and loss.constants.get("needs_penalty") and not held:  # of another way of training the loss is a mistake
         reason = f"{loss.name} takes a critic that is held Lipschitz"
         yield error(config, "penalty", reason, "gradient")
-    if not none and "Adversarial" not in training.bases:
+    if not none and not game:
         yield error(config, "penalty", "a penalty is of a critic, and there is none here", "none")
 
 
@@ -294,6 +295,8 @@ def own_requirements(config: Config) -> Iterator[ConfigError]:
             if value is not None and value not in admitted:
                 assert known is not None
                 reason = f"{known.name} takes {needed}={'|'.join(map(str, admitted))}, and here it is {value}"
+                if needed == "data.kind" and not set(admitted) & set(KINDS):
+                    reason += f"; no data are of another kind than {', '.join(KINDS)}"
                 yield error(config, key.partition(".")[0], reason)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,8 +13,7 @@ from hydra.errors import HydraException
 
 from genlab import build, config, plugins
 from genlab.errors import ConfigError, nearest
-from genlab.presets import groups, shown
-from genlab.presets import read as read_file
+from genlab.presets import groups
 from genlab.validation.mistakes import BARE, Problems
 
 SINGULAR = {"data": "data set", "hydra/launcher": "launcher", "hydra/sweeper": "sweeper"}
@@ -178,64 +177,6 @@ def no_name(word: Word) -> ConfigError | None:
         reason = "takes a name; keys are set one by one"
         return ConfigError(word.key, value, reason, f"{word.key}.{key.strip()}={one.strip()}", "command line")
     return None
-
-
-def mend_files(words: Sequence[Word], folders: Sequence[str], problems: Problems) -> list[Word]:
-    """The words with others added that put slips in the defaults lists of the user's own files right; an option whose
-    file cannot be put right is left out with all that hangs on it."""
-    typed, added, lost = {word.key for word in words}, [], set()
-    for word in (word for word in words if word.group and word.prefix != "~"):
-        for value in word.values:
-            for option in value.strip("[]").split(","):
-                for error in malformed(word.key, option, folders):
-                    problems.add(error)
-                    lost.add(word.key)
-                for path, group, wrong in slips(word.key, option, folders):
-                    if group in typed and group != word.key:
-                        continue  # what is typed takes its place
-                    options = groups(folders).get(group, [])
-                    problems.add(no_option(group, wrong, options, shown(path)))
-                    if options and group != word.key:
-                        near = nearest(wrong, options)
-                        told = f"{group}={near}" if near else STANDS_IN
-                        added.append(Word("", group, "", (near or options[0],), told, True))
-                    else:
-                        lost.add(word.key)
-    return [word for word in [*words, *added] if word.key.partition(".")[0] not in lost]
-
-
-def malformed(group: str, option: str, folders: Sequence[str]) -> Iterator[ConfigError]:
-    """Entries of a user's file for the whole config that nothing could be made of: a list where a group stands."""
-    path = next((path for folder in folders if (path := Path(folder) / group / f"{option}.yaml").is_file()), None)
-    if path is None or "@package _global_" not in path.read_text(encoding="utf-8"):
-        return
-    for key, value in read_file(path).items():
-        if key in NEEDED and value is not None and not isinstance(value, (str, Mapping)):
-            yield ConfigError(key, value, "must be a mapping, or stand in defaults", "", shown(path))
-        if key not in ("defaults", *groups(folders)) and nearest(key, ["defaults"]):
-            yield ConfigError(key, "[...]", f"no such group or key as '{key}'", "defaults", shown(path))
-
-
-def slips(group: str, option: str, folders: Sequence[str]) -> Iterator[tuple[Path, str, str]]:
-    """Options that the file of an option, and those it builds on, name and that are not there."""
-    known = groups(folders)
-    path = next((path for folder in folders if (path := Path(folder) / group / f"{option}.yaml").is_file()), None)
-    if path is None:  # genlab's own files have no slips
-        return
-    for entry in read_file(path).get("defaults") or []:
-        for key, named in entry.items() if isinstance(entry, Mapping) else [("", entry)]:
-            words = str(key).split()
-            if "optional" in words or "_self_" in (key, named):
-                continue
-            name = words[-1].partition("@")[0] if words else f"/{group}"
-            below = name.lstrip("/") if name.startswith("/") else f"{group}/{name}"
-            for one in named if isinstance(named, list) else [named]:
-                if not isinstance(one, str) or "${" in one:
-                    continue
-                if one in known.get(below, []):
-                    yield from slips(below, one, folders)
-                else:
-                    yield path, below, one
 
 
 def no_option(group: str, option: str, options: Sequence[str], source: str = "") -> ConfigError:

@@ -1,0 +1,216 @@
+"""The defaults lists of the user's own files: what is wrong with them, and the same without it, so that checking can go
+on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from genlab import config
+from genlab.errors import ConfigError, nearest
+from genlab.presets import conf_folder, groups, read, shown
+from genlab.validation.mistakes import Problems
+from genlab.validation.words import NEEDED, STANDS_IN, Word, no_option
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a defaults list, ``- override /model: vae``.
+
+    Attributes:
+        marks: ``override``, ``optional``.
+        place: the group as written, ``/model``; without a slash it lies below that of the file.
+        group: the same from the root of all configs; empty of ``_self_``.
+        package: where the option's config goes, if not to its own name.
+        named: the option, several in a list, or null.
+        bare: it is written without a colon, ``- vae`` or ``- /model/vae``.
+    """
+
+    marks: tuple[str, ...]
+    place: str
+    group: str
+    package: str
+    named: Any
+    bare: bool
+
+    @property
+    def written(self) -> Any:
+        """As YAML reads it."""
+        at = f"@{self.package}" if self.package else ""
+        if self.bare:
+            return f"{self.place}/{self.named}{at}" if self.place else f"{self.named}{at}"
+        return {" ".join([*self.marks, f"{self.place}{at}"]): self.named}
+
+    def __str__(self) -> str:
+        if self.bare:
+            return f"- {self.written}"
+        ((key, named),) = self.written.items()
+        return f"- {key}: {'null' if named is None else named}"
+
+    @property
+    def overrides(self) -> bool:
+        """Whether it replaces what there is."""
+        return "override" in self.marks
+
+    @property
+    def options(self) -> list[str]:
+        """Those that it names in so many words."""
+        named = self.named if isinstance(self.named, list) else [self.named]
+        return [option for option in named if isinstance(option, str) and self.group and "${" not in option]
+
+
+def parsed(written: Any, home: str) -> Entry:
+    """An entry taken apart, of a file of the group ``home``."""
+    if not isinstance(written, Mapping):
+        name, _, package = str(written).partition("@")
+        place, _, option = name.rpartition("/") if name.startswith("/") else ("", "", name)
+        return Entry((), place, "" if name == "_self_" else place[1:] or home, package, option, True)
+    ((key, named),) = written.items()
+    *marks, name = str(key).split() or [""]
+    place, _, package = name.partition("@")
+    group = place[1:] if place.startswith("/") else f"{home}/{place}"
+    return Entry(tuple(marks), place, group, package, named, False)
+
+
+def mend_files(words: Sequence[Word], folders: Sequence[str], problems: Problems) -> tuple[list[Word], dict[str, str]]:
+    """The words, with others added for options that are none, and the text of files whose lists are mended by their
+    paths below a folder; a word whose file cannot be mended is left out with all that hangs on it."""
+    ours, known, typed = conf_folder(), groups(folders), {word.key for word in words}
+    added, lost = [], set()
+    lists: dict[str, tuple[Path, list[Entry], list[Entry]]] = {}
+    reached = [
+        (word.key, word.key, option)
+        for word in words
+        if word.group and word.prefix != "~" and folders
+        for value in word.values
+        for option in value.strip("[]").split(",")
+    ]
+    for root, group, option in reached:  # it grows by what the files build on
+        name = f"{group}/{option}.yaml"
+        path = next((path for folder in [ours, *map(Path, folders)] if (path := folder / name).is_file()), None)
+        if path is None or name in lists:
+            continue
+        for error in (found := [*malformed(path, known)]):
+            problems.add(error)
+            lost.add(root)
+        entries = [] if found else [parsed(written, group) for written in read(path).get("defaults") or []]
+        mended: list[Entry] = []
+        lists[name] = path, entries, mended
+        for entry in entries:
+            right = entry if ours in path.parents else mend_group(entry, known, problems, shown(path))
+            if right is not None and (right.group == root or right.group not in typed):  # else what is typed counts
+                group = right.group
+                right, stand_ins = mend_options(right, known, problems, shown(path))
+                added += stand_ins if group != root else []
+                reached += [(root, group, option) for option in right.options] if right else []
+            mended += [right] if right else []
+    there = {*of_a_run(), *(entry.group for *_, mended in lists.values() for entry in mended if not entry.overrides)}
+    copies = {}
+    for name, (path, entries, mended) in lists.items():
+        if (sound := mend_overrides(mended, there, problems, shown(path))) != entries:
+            copies[name] = with_list(path.read_text(encoding="utf-8"), [entry.written for entry in sound])
+    return [word for word in [*words, *added] if word.key.partition(".")[0] not in lost], copies
+
+
+def malformed(path: Path, known: Mapping[str, Sequence[str]]) -> Iterator[ConfigError]:
+    """Entries of a user's file that nothing could be made of: a list where a group stands, and the like."""
+    plain = read(path)
+    listed = plain.get("defaults") or []
+    if not isinstance(listed, list) or any(len(entry) != 1 for entry in listed if isinstance(entry, Mapping)):
+        reason = "must be a list, of one group in each entry: - override /model: vae"
+        yield ConfigError("defaults", "[...]" if isinstance(listed, list) else "{...}", reason, "", shown(path))
+    if "@package _global_" not in path.read_text(encoding="utf-8"):
+        return
+    for key, value in plain.items():
+        if key in NEEDED and value is not None and not isinstance(value, (str, Mapping)):
+            yield ConfigError(key, value, "must be a mapping, or stand in defaults", "", shown(path))
+        if key not in ("defaults", *known) and nearest(key, ["defaults"]):
+            yield ConfigError(key, "[...]", f"no such group or key as '{key}'", "defaults", shown(path))
+
+
+def of_a_run() -> list[str]:
+    """Groups of genlab's of which every run has an option, so that another is an override."""
+    entries = [parsed(written, "") for written in read(conf_folder() / "train.yaml")["defaults"]]
+    return sorted(entry.group.strip("/") for entry in entries if entry.group and not entry.overrides)
+
+
+def options_of(group: str, known: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    """Options of a group, Hydra's own among them."""
+    return [*(config.options(group) if group.startswith("hydra/") else ()), *known.get(group, ())]
+
+
+def mend_group(entry: Entry, known: Mapping[str, Sequence[str]], problems: Problems, source: str) -> Entry | None:
+    """The entry with a group that there is, as an override of what every run has; None where none is near."""
+    mended, below = entry, ""
+    needed = (entry.options or entry.overrides) and "optional" not in entry.marks
+    if needed and not options_of(entry.group, known):
+        below = entry.group if options_of(entry.place, known) else ""  # it lacks its slash
+        near = entry.place if below else nearest(entry.group, [*known, "hydra/launcher", "hydra/sweeper"])
+        if not below:
+            listing = "" if near else f"; there are {', '.join(of_a_run())}"
+            value = ",".join(entry.options) or None
+            problems.add(ConfigError(entry.group, value, f"no such group{listing}", near, source))
+        if not near:
+            return None
+        mended = replace(entry, place=f"/{near}", group=near)
+    again = not (mended.bare or mended.package or mended.overrides or isinstance(mended.named, list))
+    if again and (mended.group in of_a_run() or mended.group.startswith("hydra/")):
+        mended = replace(mended, marks=("override",))
+    if below or mended.marks != entry.marks:
+        reason = f"without a slash it is {below}" if below else f"a run has its {mended.group} already"
+        problems.add(about(entry, f"{reason}; write: {mended}", source))
+    return mended
+
+
+def mend_options(
+    entry: Entry, known: Mapping[str, Sequence[str]], problems: Problems, source: str
+) -> tuple[Entry | None, list[Word]]:
+    """The entry with options that there are, None where none is near; and words to stand for those that are none."""
+    options = options_of(entry.group, known)
+    near = {option: nearest(option, options) for option in entry.options if option not in options}
+    if not near or "optional" in entry.marks:
+        return entry, []
+    words = []
+    for wrong, other in near.items():
+        problems.add(no_option(entry.group, wrong, options, source))
+        if options and not (entry.bare or entry.package):
+            told = f"{entry.group}={other}" if other else STANDS_IN
+            words.append(Word("", entry.group, "", (other or options[0],), told, True))
+    if isinstance(entry.named, list):
+        return replace(entry, named=[one for option in entry.named if (one := near.get(option, option))]), words
+    return (replace(entry, named=near[entry.named]) if near[entry.named] else None), words
+
+
+def mend_overrides(entries: Sequence[Entry], there: set[str], problems: Problems, source: str) -> list[Entry]:
+    """The entries with overrides of groups that are ``there``, last, as Hydra wants them."""
+    sound = []
+    for entry in entries:
+        if entry.overrides and not (entry.package or entry.group in there or entry.group.startswith("hydra/")):
+            listing = ", ".join(of_a_run())
+            problems.add(about(entry, f"there is no {entry.group} to override; there are {listing}", source))
+        else:
+            sound.append(entry)
+    first = next((place for place, entry in enumerate(sound) if entry.overrides), len(sound))
+    late = [entry for entry in sound[first:] if entry.group and not entry.overrides]
+    for entry in late:
+        problems.add(about(entry, "stands after an override; overrides come last", source))
+    return sorted(sound, key=lambda entry: entry.overrides) if late else sound
+
+
+def about(entry: Entry, reason: str, source: str) -> ConfigError:
+    """What is wrong with an entry, told as it is written."""
+    return ConfigError(entry.group, ",".join(entry.options), reason, "", source, str(entry))
+
+
+def with_list(text: str, entries: Sequence[Any]) -> str:
+    """The text of a file with other defaults, and all else as it is."""
+    node = yaml.compose(text, yaml.SafeLoader)
+    assert isinstance(node, yaml.MappingNode)
+    old = next(value for key, value in node.value if key.value == "defaults")
+    new = yaml.safe_dump([*entries], default_flow_style=True, width=math.inf)
+    return f"{text[: old.start_mark.index]} {new}{text[old.end_mark.index :]}"
