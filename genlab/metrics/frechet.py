@@ -24,8 +24,8 @@ def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covar
     With S_a = R R^T, the trace of the root is the sum of the roots of the eigenvalues of R^T S_b R, which is symmetric:
     real at any rank, where the root of the product itself turns complex or not finite. What rounding makes negative
     counts as zero. All are rounded as the largest is, and the root of a small one makes much of that: where it may
-    reach the distance's seventh digit, for features are of unlike scales, say, or the distance is small, and at
-    deficient rank, the roots are had as singular values of R_b^T R_a, without squares.
+    reach the distance's seventh digit, for features are of unlike scales, say, or the distance is small, the roots are
+    had as singular values of R_b^T R_a, without squares.
 
     Means are (D,), covariances (D, D), of which the upper triangles are read.
     """
@@ -34,11 +34,20 @@ def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covar
     factor, singular = lapack.dpotrf(a, lower=1, clean=0)
     if not singular:
         between, _ = lapack.dsygst(b, factor, itype=2, lower=1)  # R^T b R, by a quarter of the products
-        roots = eigvalsh(between, lower=True, overwrite_a=True, check_finite=False, driver="evd").clip(min=0) ** 0.5
-        distance = others - 2 * float(roots.sum())
-        if _uncertain(roots) <= DIGITS * distance:
-            return distance
-    return max(others - 2 * float(svdvals(_factor(b).T @ _factor(a), check_finite=False).sum()), 0.0)
+    else:
+        between = blas.dsyrk(1.0, _between(a, b), trans=1, lower=1)
+    roots = eigvalsh(between, lower=True, overwrite_a=True, check_finite=False, driver="evd").clip(min=0) ** 0.5
+    distance = others - 2 * float(roots.sum())
+    if _uncertain(roots) > DIGITS * distance:
+        distance = others - 2 * float(svdvals(_between(a, b), check_finite=False).sum())
+    return max(distance, 0.0)
+
+
+def _between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """R^T Q of factors of a and b, Q that of the lower rank: its singular values are the roots of the eigenvalues of
+    a b but for zeros."""
+    factor, lesser = sorted((_factor(a), _factor(b)), key=lambda root: -root.shape[1])
+    return np.asfortranarray(factor.T @ lesser)
 
 
 DIGITS = 1e-7
