@@ -168,8 +168,8 @@ def by_runs(repeated: Iterable[list[Measured]], runs: Sequence[Run]) -> dict[tup
     found: dict[tuple[str, ...], list[list[Measured]]] = {}
     for entries in repeated:
         found.setdefault(tuple(sorted({entry.run for entry in entries} - {""})), []).append(entries)
-    ordered = sorted(found.items(), key=lambda item: -len(item[0]))
-    return dict(ordered) or {tuple(str(run.path) for run in runs): []}
+    most = sorted(found.items(), key=lambda item: -len(item[0]))
+    return dict(most) or {tuple(str(run.path) for run in runs): []}
 
 
 def variants(figures: Iterable[Measured]) -> dict[tuple[str, str], list[str]]:
