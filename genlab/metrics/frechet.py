@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -29,16 +30,32 @@ def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covar
 
     Means are (D,), covariances (D, D), of which the upper triangles are read.
     """
-    a, b = (covariance.double().cpu().numpy().T for covariance in (covariance_a, covariance_b))
-    others = float((mean_a - mean_b).square().sum() + covariance_a.trace() + covariance_b.trace())
-    factor, singular = lapack.dpotrf(a, lower=1, clean=0)
-    if not singular:
-        between, _ = lapack.dsygst(b, factor, itype=2, lower=1)  # R^T b R, by a quarter of the products
+    sides = (mean_a, covariance_a), (mean_b, covariance_b)
+
+    def moments(side: int) -> tuple[np.ndarray, np.ndarray]:
+        mean, covariance = (part.double().cpu().numpy() for part in sides[side])
+        return mean, covariance.T
+
+    return _distance(moments)
+
+
+def _distance(moments: Callable[[int], tuple[np.ndarray, np.ndarray]], spoil: bool = False) -> float:
+    """``frechet_distance`` of the ``moments`` of both sides, of which lower triangles are read.
+
+    One covariance takes 32 MB in 2048 dimensions; those that may be spoilt make room for what comes of them.
+    """
+    (mean_a, a), (mean_b, b) = moments(0), moments(1)
+    others = float(np.square(mean_a - mean_b).sum() + a.trace() + b.trace())
+    factor, singular = lapack.dpotrf(a, lower=1, clean=0, overwrite_a=spoil)
+    if not singular:  # R^T b R, by a quarter of the products
+        between, _ = lapack.dsygst(b, factor, itype=2, lower=1, overwrite_a=spoil)
     else:
+        a = moments(0)[1] if spoil else a
         between = blas.dsyrk(1.0, _between(a, b), trans=1, lower=1)
     roots = eigvalsh(between, lower=True, overwrite_a=True, check_finite=False, driver="evd").clip(min=0) ** 0.5
     distance = others - 2 * float(roots.sum())
     if _uncertain(roots) > DIGITS * distance:
+        a, b = (moments(side)[1] for side in (0, 1))
         distance = others - 2 * float(svdvals(_between(a, b), check_finite=False).sum())
     return max(distance, 0.0)
 
@@ -106,7 +123,8 @@ class FrechetDistance(Metric):
         size = extractor.dimensions
         self.add_state("count", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("total", torch.zeros(2, size, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("outer", torch.zeros(2, size, size, dtype=torch.float64), dist_reduce_fx="sum")
+        # One zero in all places: neither this nor the copy that torchmetrics keeps of it takes memory.
+        self.add_state("outer", torch.zeros((), dtype=torch.float64).expand(2, size, size), dist_reduce_fx="sum")
 
     def refuses(self, spec: Spec) -> str:
         """Nothing that the extractor does not refuse."""
@@ -116,6 +134,8 @@ class FrechetDistance(Metric):
         """Add generated or real examples."""
         features = self.extractor(batch["x"]).features.detach().double()
         side = int(source != GENERATED)
+        if not self.outer.is_contiguous():
+            self.outer = torch.from_numpy(np.zeros(self.outer.shape)).to(features.device)  # by pages, as they are used
         self.count[side] += len(features)
         self.total[side] += features.sum(0)
         _add_products(self.outer[side], features)
@@ -130,12 +150,11 @@ class FrechetDistance(Metric):
         least, size = int(self.count.min()), self.total.shape[1]
         if least <= size:
             warnings.warn(f"{least} examples for {size} features: far above what thousands would give", stacklevel=2)
-        moments = [part for side in (0, 1) for part in self._moments(side)]
-        return {"fid": Figure(frechet_distance(*moments), protocol={"n real": int(self.count[1])})}
+        distance = _distance(self._moments, spoil=True)
+        return {"fid": Figure(distance, protocol={"n real": int(self.count[1])})}
 
-    def _moments(self, side: int) -> tuple[Tensor, Tensor]:
-        """Mean (D,) and covariance (D, D), of which the upper triangle counts."""
-        count, mean = float(self.count[side]), (self.total[side] / self.count[side]).cpu()
+    def _moments(self, side: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (D,) and covariance (D, D), of which the lower triangle counts."""
+        count, mean = float(self.count[side]), (self.total[side] / self.count[side]).cpu().numpy()
         second = self.outer[side].cpu().numpy().T / (count - 1)
-        covariance = blas.dsyr(-count / (count - 1), mean.numpy(), a=second, lower=1, overwrite_a=1)
-        return mean, torch.from_numpy(covariance.T)
+        return mean, blas.dsyr(-count / (count - 1), mean, a=second, lower=1, overwrite_a=1)
