@@ -14,6 +14,7 @@ from genlab.errors import ConfigError, GenlabError
 from genlab.evaluation import results
 from genlab.evaluation.results import Asked, Row
 from genlab.evaluation.wanted import waiting
+from genlab.jobs import held
 from genlab.metrics.base import comparable
 from genlab.run import Run, rank
 
@@ -43,8 +44,8 @@ def main(options: Mapping[str, Any], as_json: bool = False) -> int:
     rows += {(row.data, row.run, *of(row)): row for one in asked for row in one.controls if row.run in titles}.values()
     known = all(one.row is not None and titles <= {row.run for row in one.controls} for one in asked)
     if not known or options.get("samples") or options["ensemble"]:
-        from genlab.evaluation.assess import assess
-
+        with held():
+            from genlab.evaluation.assess import assess
         rows, failed = assess(asked, controls, options)
         wrong += failed
     if asked and (more := waiting(options)):  # all are of models

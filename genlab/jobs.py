@@ -25,6 +25,21 @@ PARENT = "GENLAB_SWEEP"
 DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 
 
+HELD = {signal.SIGINT}
+
+
+@contextlib.contextmanager
+def held(when: bool = True) -> Iterator[None]:
+    """Within the block Ctrl-C waits. Libraries that are broken off while they are imported fail later, in ways of their
+    own. And where ranks are started, it reaches every process of a terminal, and one that died of it would take the
+    others with it unsaved: it waits until they can answer it, after their first step. Ranks inherit that it waits."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD if when else ())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def run_job(folder: str | Path) -> float | None:
     """Train the run in ``folder`` by ``genlab train run=<folder>`` in a new process, and wait for it.
 

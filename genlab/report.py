@@ -19,7 +19,6 @@ from genlab.evaluation.wanted import belongs, everything, wanted
 from genlab.files import atomic
 from genlab.metrics.base import Figure, comparable
 from genlab.repetitions import (
-    Group,
     Measured,
     average,
     by_data,
@@ -196,13 +195,21 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
     rows: list[tuple[list[str], dict[str, Figure]]] = []
     hidden = 0
     groups = group(runs)
-    for found in [*by_data(groups), *real_groups(groups)]:
+    models = by_data(groups)
+    ways = {
+        (one.model, one.data): variants(
+            entry for other in models if (other.model, other.data) == (one.model, one.data) for entry in other.figures
+        )
+        for one in models
+    }
+    for found in [*models, *real_groups(groups)]:
         measured_of = repetitions(found.figures)
         shown_of = ends(measured_of)
         hidden += len(measured_of) - len(shown_of)
         for checkpoint in shown_of:
             for those, repeated in by_runs(measured_of[checkpoint], found.runs).items():
-                cells = placed(repeated, found, kinds)
+                known = ways[found.model, found.data] if found.runs else variants(found.figures)
+                cells = placed(repeated, found.data, known, kinds)
                 rows.append(([found.model, found.data, found.detail, checkpoint, str(len(those) or "")], cells))
     shown = _chosen(tables.leading(sorted({title for _, cells in rows for title in cells})), metrics)
     kept = [
@@ -218,18 +225,18 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
     return table._replace(caption=[*protocols(table), *of_all])
 
 
-def placed(repeated: Iterable[list[Measured]], group: Group, kinds: Kinds) -> dict[str, Figure]:
-    """Means of figures of a group, each under the title of its column; columns that there are not yet are added to
-    ``kinds``. A control stands in the column of what it was measured beside."""
+def placed(
+    repeated: Iterable[list[Measured]], data: str, ways: Mapping[tuple[str, str], list[str]], kinds: Kinds
+) -> dict[str, Figure]:
+    """Means of figures, each under the title of its column; columns that there are not yet are added to ``kinds``. A
+    control stands in the column of what it was measured beside, figures of one model by ``ways`` that differ, as by two
+    numbers of importance samples, in two."""
     cells: dict[str, Figure] = {}
-    ways = variants(group.figures)
     for entries in repeated:
         name, figure, _, beside = entries[0]
         same = comparable(figure.protocol)
-        way = ways[name, same].index(
-            own(figure.protocol)
-        )  # one model by two numbers of importance samples: two columns
-        columns = kinds.setdefault((group.data, name), [])
+        way = ways[name, same].index(own(figure.protocol))
+        columns = kinds.setdefault((data, name), [])
         if (kind := (beside or same, way)) not in columns:
             columns.append(kind)
         title = name + (f" ({letter(columns.index(kind))})" if columns.index(kind) else "")

@@ -24,7 +24,7 @@ from genlab.data.base import Examples
 from genlab.data.batches import Batches
 from genlab.errors import CheckpointError, ConfigError, DataError, GenlabError, PictureError
 from genlab.initialise import initialise
-from genlab.jobs import answered_by
+from genlab.jobs import answered_by, held
 from genlab.models.base import Density, Game
 from genlab.models.conditions import in_turn
 from genlab.noise import Noise
@@ -33,7 +33,7 @@ from genlab.pictures import save_density, save_picture
 from genlab.plugins import told, word
 from genlab.run import Run, alone, rank, title
 from genlab.spec import Spec
-from genlab.training.callbacks import Beside, Keep, Log, Pictures, Progress, Stop, Validate, held
+from genlab.training.callbacks import Beside, Keep, Log, Pictures, Progress, Stop, Validate
 from genlab.training.devices import processes, strategy
 from genlab.training.loggers import loggers
 from genlab.training.meter import NotFiniteError
@@ -55,7 +55,8 @@ def main(folder: str | Path) -> int:
     quiet()
     last = run.checkpoints / "last.ckpt"
     with writable(run, last), alone(run):
-        state = begun(run, last) if last.is_file() else None
+        removed = bool(run.info.get("step")) and any(run.checkpoints.glob("*.ckpt"))  # others were left
+        state = begun(run, last) if last.is_file() or removed else None
         training = assemble(run)
         module, trainer = training.module, training.trainer
         if state is not None:

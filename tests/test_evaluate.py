@@ -823,6 +823,9 @@ def test_damaged_weights_of_the_package_cost_only_the_figures_that_need_them(tmp
         with pytest.raises(GenlabError, match=said) as error:
             measured(capsys, f"run={run.path}", "extractor=digits", "metrics=fid", "force=true")
         assert error.value.exit_code == 1
+    (tmp_path / "digits.safetensors").write_bytes(whole)
+    evaluate.main(compose(*words[:-1], "extractor=digits"), True)  # as soon as they are there
+    assert {*json.loads(capsys.readouterr().out)[0]["metrics"]} == {"bpd", "fid_digits"}
 
 
 def test_weights_that_are_not_where_the_user_says_are_a_mistake_of_the_command_line(capsys, tmp_path):
@@ -1128,6 +1131,17 @@ def test_unlike_ways_of_one_model_have_columns_of_their_own_and_like_ways_one(tm
         (texts[3], texts[4]): {title: figure.value for title, figure in found.items()} for texts, found in table.rows
     }
     assert rows == {("best", "2"): {"bpd": 2.1}, ("best", "1"): {"bpd (b)": 3.0}, ("last", "1"): {"bpd (b)": 3.5}}
+
+
+def test_unlike_runs_of_one_model_share_columns_by_their_ways(tmp_path):
+    one = planted(tmp_path / "a", [bpd(3.0, k=5), bpd(2.0, k=50)])
+    other = planted(tmp_path / "b", [bpd(3.1, k=5)], rate=2.0)
+    exact = planted(tmp_path / "c", [("bpd", Figure(1.0, "=", 0.1, {"checkpoint": "best", "n": 10}))], model="pixelcnn")
+    rows = [
+        {title: figure.value for title, figure in found.items()}
+        for _, found in report.tabulate([one, other, exact]).rows
+    ]
+    assert rows == [{"bpd": 1.0}, {"bpd": 2.0, "bpd (b)": 3.0}, {"bpd (b)": 3.1}]
 
 
 def test_figures_of_one_run_each_are_no_row_of_one_run(tmp_path):

@@ -160,6 +160,13 @@ def test_frechet_distance_of_equal_sets_is_zero(x):
     assert fid(x, x) == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:.* examples for .* features")
+def test_frechet_distance_of_constant_features_is_that_of_their_means(capfd):
+    assert fid(torch.ones(10, 30), 3 * torch.ones(10, 30)) == pytest.approx(120)
+    assert fid(torch.ones(10, 30), normal(10, 30)) > 0
+    assert capfd.readouterr() == ("", "")  # of BLAS, which takes no empty matrices
+
+
 def test_frechet_distance_of_single_points_is_their_squared_distance():
     zero = torch.zeros(2, 2, dtype=torch.float64)
     assert frechet_distance(torch.tensor([3.0, 0.0]), zero, torch.tensor([0.0, 4.0]), zero) == pytest.approx(25)

@@ -272,6 +272,11 @@ def test_a_run_that_lost_its_checkpoints_says_that_it_starts_over(tmp_path, caps
     capsys.readouterr()
     train.main(run.path)
     assert "none of its checkpoints is left, so its 5 steps start over" in capsys.readouterr().err
+    os.replace(run.checkpoint("last"), run.checkpoints / "best.ckpt")
+    best = (run.checkpoints / "best.ckpt").read_bytes()
+    with pytest.raises(CheckpointError, match=r"last\.ckpt: .*beside it: best\.ckpt"):
+        train.main(run.path)
+    assert (run.checkpoints / "best.ckpt").read_bytes() == best
 
 
 def test_ctrl_c_while_ranks_start_waits_for_their_first_step(tmp_path):

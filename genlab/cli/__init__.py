@@ -147,7 +147,10 @@ def measure(verb: str, line: Line) -> int:
     options = choices.options(verb, words, line.folders)
     from importlib import import_module
 
-    page = import_module({"sample": "genlab.sample", "eval": "genlab.evaluate", "report": "genlab.report"}[verb])
+    from genlab.jobs import held
+
+    with held():
+        page = import_module({"sample": "genlab.sample", "eval": "genlab.evaluate", "report": "genlab.report"}[verb])
     code: int = page.main(options, "--json" in line.flags)
     return code
 

@@ -194,7 +194,10 @@ def go(folder: str) -> int:
     from genlab.run import Run
 
     try:
-        from genlab.train import main
+        from genlab.jobs import held
+
+        with held():
+            from genlab.train import main
 
         return main(folder)
     except KeyboardInterrupt:

@@ -57,16 +57,16 @@ def read_batch(content: bytes, source: str) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(f"{source}: not a CIFAR-10 batch, {len(content)} bytes: {error}; {AGAIN}") from error
     if not isinstance(batch, dict) or not {"data", "labels"} <= batch.keys():
         found = sorted(map(str, batch)) if isinstance(batch, dict) else type(batch).__name__
-        raise DataError(f"{source}: expected a dict with data and labels, found {found}")
+        raise DataError(f"{source}: expected a dict with data and labels, found {found}; {AGAIN}")
     data, labels = batch["data"], batch["labels"]
     if not isinstance(data, np.ndarray) or data.shape != (10000, 3072) or data.dtype != np.uint8:
         found = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
-        raise DataError(f"{source}: expected data uint8 (10000, 3072), found {found}")
+        raise DataError(f"{source}: expected data uint8 (10000, 3072), found {found}; {AGAIN}")
     if not isinstance(labels, list) or len(labels) != 10000:
         found = f"{len(labels)} of them" if isinstance(labels, list) else type(labels).__name__
-        raise DataError(f"{source}: expected a list of 10000 labels, found {found}")
+        raise DataError(f"{source}: expected a list of 10000 labels, found {found}; {AGAIN}")
     if not all(isinstance(label, int) and 0 <= label <= 9 for label in labels):
-        raise DataError(f"{source}: expected labels 0 to 9, found others")
+        raise DataError(f"{source}: expected labels 0 to 9, found others; {AGAIN}")
     return data.reshape(-1, 3, 32, 32), np.array(labels)
 
 

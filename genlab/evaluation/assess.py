@@ -238,7 +238,8 @@ def row_of(
         for key, figure in figures.items()
         if asked_for(key, options)
     }
-    return Row(made.title, made.model, name, made.step, figures, (*told, *late))
+    lost = options.get("extractor") and not any(getattr(metric, "extractor", None) for metric in metrics.values())
+    return Row(made.title, made.model, name, made.step, figures, (*told, *late), final=not (lost and left_out))
 
 
 def missing(reasons: Mapping[str, str]) -> list[Note]:

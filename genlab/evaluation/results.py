@@ -79,6 +79,7 @@ class Row(NamedTuple):
         step: of training.
         figures: by name.
         told: what is missing and why, and what the others suffer from.
+        final: whether measuring again would find no more; not where weights of an extractor could not be had.
     """
 
     run: str
@@ -87,11 +88,12 @@ class Row(NamedTuple):
     step: int
     figures: dict[str, Figure]
     told: tuple[Note, ...] = ()
+    final: bool = True
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
         plain = self._asdict()
-        figures, _ = plain.pop("figures"), plain.pop("told")
+        figures, _, _ = plain.pop("figures"), plain.pop("told"), plain.pop("final")
         return plain | {"metrics": {name: figure._asdict() for name, figure in figures.items()}}
 
     def only(self, parts: Sequence[Part]) -> Row:
@@ -308,7 +310,7 @@ def keep(run: Run, key: str, row: Row, parts: Sequence[Part] = (("", ""),)) -> N
             "told": [*told, *row.told],
             "controls": before.get("controls", []),
         }
-        done = dict(list(done.items())[1 - REMEMBERED :]) | {key: entry}
+        done = dict(list(done.items())[1 - REMEMBERED :]) | ({key: entry} if row.final else {})
         run.save_metrics(kept | {"figures": old + new, "done": done})
 
 

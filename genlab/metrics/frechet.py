@@ -50,8 +50,10 @@ def _distance(moments: Callable[[int], tuple[np.ndarray, np.ndarray]], spoil: bo
     if not singular:  # R^T b R, by a quarter of the products
         between, _ = lapack.dsygst(b, factor, itype=2, lower=1, overwrite_a=spoil)
     else:
-        a = moments(0)[1] if spoil else a
-        between = blas.dsyrk(1.0, _between(a, b), trans=1, lower=1)
+        product = _between(moments(0)[1] if spoil else a, b)
+        if not product.size:  # of points that are all one
+            return max(others, 0.0)
+        between = blas.dsyrk(1.0, product, trans=1, lower=1)
     roots = eigvalsh(between, lower=True, overwrite_a=True, check_finite=False, driver="evd").clip(min=0) ** 0.5
     distance = others - 2 * float(roots.sum())
     if _uncertain(roots) > DIGITS * distance:

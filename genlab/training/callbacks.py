@@ -10,14 +10,14 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from pytorch_lightning import Callback, Trainer
 
 from genlab.data.base import Examples
 from genlab.errors import NumericalError
+from genlab.jobs import HELD
 from genlab.run import Run, stem
 from genlab.training.journal import Journal
 from genlab.training.meter import NotFiniteError
@@ -238,22 +238,6 @@ class Stop(Part):
             if signal.getsignal(number) == self._caught:  # Lightning has put back those that were there before its own
                 signal.signal(number, handler)
         self._handlers = {}
-
-
-HELD = {signal.SIGINT}
-
-
-@contextmanager
-def held(several: bool) -> Iterator[None]:
-    """Where ``several`` ranks are started within the block, Ctrl-C waits until all of them can answer it, after their
-    first step: it reaches every process of a terminal, and one that died of it would take the others with it unsaved.
-    Ranks inherit that it waits."""
-    if several:
-        signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
 
 
 class Progress(Part):
