@@ -22,7 +22,40 @@ PASSED_ON = {signal.SIGINT: signal.SIGINT, signal.SIGTERM: signal.SIGTERM, signa
 
 PARENT = "GENLAB_SWEEP"
 """Environment variable with the process that started a job."""
+SHARED = "GENLAB_SHARED"
+"""Environment variable with the process that shares a sweep's jobs out among workers of its own."""
 DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
+
+
+@contextlib.contextmanager
+def sharing() -> Iterator[None]:
+    """Within the block workers run jobs side by side. Ctrl-C, which a terminal sends to all of them, ends the block once
+    every worker's job has saved; a second time, it ends it at once.
+
+    Raises:
+        KeyboardInterrupt: it came.
+    """
+    asked: list[int] = []
+
+    def ask(number: int, frame: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = signal.signal(signal.SIGINT, ask)
+    os.environ[SHARED] = str(os.getpid())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        del os.environ[SHARED]
+    if asked:
+        raise KeyboardInterrupt
+
+
+def a_worker() -> bool:
+    """Whether this process is one of the workers of ``sharing``, whose interruption must not end the others."""
+    return os.environ.get(SHARED, str(os.getpid())) != str(os.getpid())
 
 
 HELD = {signal.SIGINT}

@@ -30,6 +30,9 @@ busy: dict[Path, str] = {}
 """Jobs of a sweep in this process that were left alone, since another process trains them or another run has their
 folder, and what is to say of it."""
 
+stopped: list[Path] = []
+"""The job during which Ctrl-C came to this process, one of several that share a sweep: it begins no other."""
+
 made: list[Path | GenlabError] = []
 """What ``task`` made in this process for a single run: its folder, or why there is none."""
 
@@ -101,8 +104,10 @@ def task(config: DictConfig) -> float | None:
         except GenlabError as error:  # Hydra would print words of its own about it
             made.append(error)
         return None
-    from genlab.jobs import run_job
+    from genlab.jobs import a_worker, run_job
 
+    if stopped:
+        return math.inf
     if config.get("skip_refused") and (reasons := refused(config)):
         print(f"job {settings.job.num} left out: {'; '.join(reasons)}", file=sys.stderr, flush=True)
         return math.inf
@@ -121,6 +126,11 @@ def task(config: DictConfig) -> float | None:
     print(f"job {number}: {folder}", file=sys.stderr, flush=True)
     try:
         return run_job(folder)
+    except KeyboardInterrupt:
+        if not a_worker():
+            raise
+        stopped.append(folder)
+        return math.inf
     except Exception as error:
         if run.info.get("status") == "failed":  # the job has said why
             reason = ""

@@ -590,6 +590,23 @@ def test_a_job_ends_with_the_sweep_that_started_it(tmp_path):
     assert Run(folder).info["status"] == "interrupted" and Run(folder).info["step"] >= 100
 
 
+def test_an_interrupted_sweep_of_several_workers_ends_after_all_their_jobs_have_saved(tmp_path):
+    words = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "model=gan", "data=moons", "seed=0,1,2"]
+    words += ["trainer.max_steps=1000000", "hydra.sweep.dir=sweep", *NARROW]
+    command = [sys.executable, "-m", "genlab", "train", *words]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    running = [tmp_path / "sweep" / f"seed={seed}" for seed in (0, 1)]
+    deadline = time.monotonic() + 120
+    while not all((run / "checkpoints" / "last.ckpt").is_file() for run in running) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130 and "interrupted 2: seed=0; seed=1" in said and "not begun 1: seed=2" in said
+    assert all(Run(run).info["status"] == "interrupted" and Run(run).info["step"] > 100 for run in running)
+
+
 def test_a_sweep_into_a_folder_of_other_settings_is_refused_before_its_first_job(tmp_path):
     words = ["-m", "model=gan", "data=moons", "hydra.sweep.dir=sweep", *NARROW]
     assert genlab("train", *words, "seed=0,1", "trainer.max_steps=2", cwd=tmp_path).returncode == 0

@@ -57,8 +57,12 @@ def train(line: Line) -> int:
     then = (
         f"{f'genlab eval run={typed(place)} {plugins.word(checked.plugins)}'.rstrip()}    genlab report {typed(place)}"
     )
+    from genlab.jobs import sharing
+
+    workers = multirun and "hydra/launcher=joblib" in overrides
     try:
-        folder = submit.submit(overrides, line.hydra)
+        with sharing() if workers else contextlib.nullcontext():
+            folder = submit.submit(overrides, line.hydra)
     except KeyboardInterrupt:
         if multirun:
             print(*how_far(checked, line, place), f"of what there is: {then}", sep="\n", file=sys.stderr, flush=True)
