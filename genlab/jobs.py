@@ -29,8 +29,8 @@ DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 
 @contextlib.contextmanager
 def sharing() -> Iterator[None]:
-    """Within the block workers run jobs side by side. Ctrl-C, which a terminal sends to all of them, ends the block once
-    every worker's job has saved; a second time, it ends it at once.
+    """Within the block workers run jobs side by side. Ctrl-C, which a terminal sends to all, ends the block once every
+    worker's job has saved; a second time, it ends it at once.
 
     Raises:
         KeyboardInterrupt: it came.

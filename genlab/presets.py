@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,17 +57,36 @@ def read(path: Path) -> dict[str, Any]:
     """What a config file says; empty where it says nothing.
 
     Raises:
-        ConfigError: it is no YAML mapping.
+        ConfigError: it is no YAML mapping, or has a key twice, of which Hydra takes neither.
     """
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        plain = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(
             "config", path.name, f"not valid YAML: {' '.join(str(error).split())}", "", shown(path)
         ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError("config", path.name, f"no UTF-8 text: byte {error.start}", "", shown(path)) from None
+    for key, line in twice(yaml.compose(text, yaml.SafeLoader)) if conf_folder() not in path.parents else ():
+        raise ConfigError("config", path.name, f"has '{key}' twice, again in line {line}", "", shown(path))
     if plain is not None and not isinstance(plain, dict):
         raise ConfigError("config", path.name, "not a YAML mapping", "", shown(path))
     return plain or {}
+
+
+def twice(node: yaml.Node | None) -> Iterator[tuple[str, int]]:
+    """Keys that a mapping has already, at any depth, and the lines where they stand again."""
+    inner = node.value if isinstance(node, yaml.MappingNode | yaml.SequenceNode) else []
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, _ in inner:
+            if isinstance(key.value, str) and key.value in seen:
+                yield key.value, key.start_mark.line + 1
+            seen.add(str(key.value))
+        inner = [value for _, value in inner]
+    for part in inner:
+        yield from twice(part)
 
 
 def shown(path: Path) -> str:

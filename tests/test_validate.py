@@ -671,3 +671,20 @@ def test_a_star_a_relative_import_and_a_factory_are_followed(tmp_path, monkeypat
     assert fits(pace.annotation, "fast", pace.module) and not fits(pace.annotation, "hasty", pace.module)
     made = signature("starred.make")
     assert made is not None and list(made.arguments) == ["width"] and made.methods["critic"] == "Base"
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (b"# @package _global_\ntrainer:\n  max_steps: 1\n  max_steps: 2\n", "has 'max_steps' twice, again in line 4"),
+        (b"\x97a: 1\n", "no UTF-8 text: byte 0"),
+        (b"a: [1", "not valid YAML: "),
+    ],
+)
+def test_a_file_of_the_user_s_that_cannot_be_read_is_named(tmp_path, content, said):
+    path = tmp_path / "experiment" / "mine.yaml"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=f"^config=mine.yaml: {said}") as error:
+        validate.check([*PLAIN, "experiment=mine"], [str(tmp_path)])
+    assert error.value.exit_code == 2 and str(path) in str(error.value)

@@ -160,7 +160,7 @@ def few_labels(config: Config) -> Iterator[ConfigError]:
 def double_backward(config: Config) -> Iterator[ConfigError]:
     """A gradient penalty differentiates twice; squared gradients leave the range of 16-bit floats."""
     precision = str(look(config, "trainer.precision"))
-    for penalty in penalties(config) if precision.startswith("16") else ():
+    for penalty in penalties(config) if precision == "16-mixed" else ():
         if penalty.constants.get("twice"):
             reason = f"{penalty.name} squares gradients, which overflow in 16-bit floats"
             yield ConfigError("trainer.precision", precision, reason, "bf16-mixed")
