@@ -21,7 +21,7 @@ from genlab.presets import groups
 from genlab.run import no_run, settled
 from genlab.signatures import Argument, signature
 from genlab.validation.contradictions import contradictions
-from genlab.validation.defaults import mend_files
+from genlab.validation.defaults import mend_files, unadded
 from genlab.validation.fits import fits
 from genlab.validation.launchers import hydra_keys
 from genlab.validation.mistakes import BARE, Problems, check_target, free_form, has, mistakes, not_taken
@@ -85,7 +85,8 @@ def check(
     for word in words:
         if len(set(word.values)) < len(word.values):
             problems.add(ConfigError(word.key, ",".join(word.values), "names a value twice", "", "command line"))
-    words, copies = mend_files(mend_groups(words, folders, problems), folders, problems)
+    words = mend_groups(unadded(words, problems), folders, problems)
+    words, copies = mend_files(words, folders, problems)
     plugins = admit_plugins(words, problems)
     with config.in_place(copies):
         checked = check_jobs(words, plugins, folders, problems, "" if multirun else advice)

@@ -688,3 +688,12 @@ def test_a_file_of_the_user_s_that_cannot_be_read_is_named(tmp_path, content, sa
     with pytest.raises(ConfigError, match=f"^config=mine.yaml: {said}") as error:
         validate.check([*PLAIN, "experiment=mine"], [str(tmp_path)])
     assert error.value.exit_code == 2 and str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("word", ["+model=vae", "+loss=elbo", "++model=vae"])
+def test_a_group_that_every_run_has_is_not_added_and_hides_nothing(word):
+    with pytest.raises(ConfigErrors) as error:
+        validate.check(["model=vae", "data=digits", word, "optimizer.lrr=3", "experimnt=x"])
+    told = str(error.value)
+    assert f"{word}: a run has its {word.strip('+').partition('=')[0]} already; write {word.strip('+')}" in told
+    assert "optimizer.lrr" in told and "experimnt" in told

@@ -77,6 +77,19 @@ def parsed(written: Any, home: str) -> Entry:
     return Entry(tuple(marks), place, group, package, named, False)
 
 
+def unadded(words: Sequence[Word], problems: Problems) -> list[Word]:
+    """The words; those that would add a group that every run has, ``+model=vae``, as a choice of it."""
+    there, found = of_a_run(), []
+    for word in words:
+        if word.group and word.prefix in ("+", "++") and not word.package and word.key in there:
+            typed = word.prefix + word.rest
+            reason = f"a run has its {word.key} already; write {word.rest}"
+            problems.add(ConfigError(word.key, ",".join(word.values), reason, "", "command line", typed))
+            word = replace(word, prefix="")
+        found.append(word)
+    return found
+
+
 def mend_files(words: Sequence[Word], folders: Sequence[str], problems: Problems) -> tuple[list[Word], dict[str, str]]:
     """The words, with others added for options that are none, and the text of files whose lists are mended by their
     paths below a folder; a word whose file cannot be mended is left out with all that hangs on it."""
