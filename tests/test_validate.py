@@ -697,3 +697,14 @@ def test_a_group_that_every_run_has_is_not_added_and_hides_nothing(word):
     told = str(error.value)
     assert f"{word}: a run has its {word.strip('+').partition('=')[0]} already; write {word.strip('+')}" in told
     assert "optimizer.lrr" in told and "experimnt" in told
+
+
+def test_a_file_that_overrides_other_groups_without_saying_so_is_told_how(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    path = tmp_path / "experiment" / "mine.yaml"
+    path.write_text("defaults:\n  - override /loss: elbo\n  - override /modle: vae\n")
+    with pytest.raises(ConfigErrors) as error:
+        validate.check(["model=vae", "data=digits", "experiment=mine", "optimizer.lrr=3"], [str(tmp_path)])
+    told = str(error.value)
+    assert f"- override /loss: elbo: takes '# @package _global_' as the first line of its file   ({path})" in told
+    assert "optimizer.lrr=3" in told

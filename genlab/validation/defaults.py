@@ -17,6 +17,9 @@ from genlab.presets import conf_folder, groups, read, shown
 from genlab.validation.mistakes import Problems
 from genlab.validation.words import NEEDED, STANDS_IN, Word, no_option
 
+GLOBAL = "@package _global_"
+"""What Hydra wants at the head of a file that says something of other groups than its own."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -112,9 +115,13 @@ def mend_files(words: Sequence[Word], folders: Sequence[str], problems: Problems
             problems.add(error)
             lost.add(root)
         entries = [] if found else [parsed(written, group) for written in read(path).get("defaults") or []]
+        whole = GLOBAL in path.read_text(encoding="utf-8")
         mended: list[Entry] = []
         lists[name] = path, entries, mended
         for entry in entries:
+            if entry.overrides and not (whole or entry.package or entry.group.startswith("hydra/")):
+                problems.add(about(entry, f"takes '# {GLOBAL}' as the first line of its file", shown(path)))
+                continue
             right = entry if ours in path.parents else mend_group(entry, known, problems, shown(path))
             if right is not None and (right.group == root or right.group not in typed):  # else what is typed counts
                 group = right.group
@@ -137,7 +144,7 @@ def malformed(path: Path, known: Mapping[str, Sequence[str]]) -> Iterator[Config
     if not isinstance(listed, list) or any(len(entry) != 1 for entry in listed if isinstance(entry, Mapping)):
         reason = "must be a list, of one group in each entry: - override /model: vae"
         yield ConfigError("defaults", "[...]" if isinstance(listed, list) else "{...}", reason, "", shown(path))
-    if "@package _global_" not in path.read_text(encoding="utf-8"):
+    if GLOBAL not in path.read_text(encoding="utf-8"):
         return
     for key, value in plain.items():
         if key in NEEDED and value is not None and not isinstance(value, (str, Mapping)):
