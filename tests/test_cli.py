@@ -424,16 +424,14 @@ def test_a_sweep_trains_each_job_and_tells_of_failures_at_the_end(tmp_path):
     stub = tmp_path / "stub"
     stub.mkdir()
     (stub / "sitecustomize.py").write_text(
-        "import sys, types\n"
         "from pathlib import Path\n"
-        "jobs = types.ModuleType('genlab.jobs')\n"
+        "from genlab import jobs\n"
         "def run_job(folder):\n"
         "    from genlab.run import Run\n"
         "    if Run(folder).config['seed'] == 1:\n"
         "        raise RuntimeError('out of luck')\n"
         "    Path(folder, 'trained').write_text('')\n"
         "jobs.run_job = run_job\n"
-        "sys.modules['genlab.jobs'] = jobs\n"
     )
     words = ["-m", "model=gan", "data=moons,ring", "seed=1,2", "hydra.sweep.dir=sweep"]
     done = genlab("train", *words, cwd=tmp_path, PYTHONPATH=f"{stub}{os.pathsep}{ROOT}")
