@@ -45,9 +45,8 @@ def numbers(rows: Iterable[tuple[str, Mapping[str, Figure]]]) -> list[str]:
     for name, figures in rows:
         for title, figure in figures.items():
             if n := figure.protocol.get("n generated"):
-                (
-                    real.setdefault((name, title), set()) if name.startswith("real ") else made.setdefault(title, set())
-                ).add(n)
+                control = name.startswith("real ")
+                (real.setdefault((name, title), set()) if control else made.setdefault(title, set())).add(n)
     together: dict[str, list[str]] = {}
     for (name, title), of_real in real.items():
         if made.get(title, of_real) != of_real:

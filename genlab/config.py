@@ -43,6 +43,7 @@ class Composed:
         sweep: where Hydra would put a sweep.
         varied: values by key that the config itself has Hydra's basic sweeper combine, ``hydra.sweeper.params``.
         referred: the first part of every key that a value refers to, ``${model}`` or ``${model.latent}``.
+        launcher: the option of ``hydra/launcher``.
         targets: by key, those that refer to other values, as written: ``genlab.models.gan.${model.net}.Generator``.
     """
 
@@ -52,6 +53,7 @@ class Composed:
     sweep: str
     varied: dict[str, str]
     referred: frozenset[str]
+    launcher: str
     targets: dict[str, str]
 
 
@@ -70,6 +72,7 @@ def compose(name: str, overrides: Sequence[str], folders: Sequence[str] = ()) ->
         config = hydra.compose(name, overrides=overrides, return_hydra_config=True)
         HydraConfig.instance().set_config(config)
         choices = {key: value for key, value in config.hydra.runtime.choices.items() if not key.startswith("hydra/")}
+        launcher = str(config.hydra.runtime.choices.get("hydra/launcher"))
         folder, sweep, sweeper = str(config.hydra.run.dir), str(config.hydra.sweep.dir), config.hydra.sweeper
         params = (sweeper.get("params") or {}) if sweeper.get("_target_") == BASIC_SWEEPER else {}
         varied = {str(key): str(values) for key, values in params.items()}
@@ -77,7 +80,7 @@ def compose(name: str, overrides: Sequence[str], folders: Sequence[str] = ()) ->
             del config["hydra"]
         written = OmegaConf.to_container(config, resolve=False)
         referred = frozenset(re.findall(r"\$\{(\w+)", str(written)))
-        return Composed(plain(config), choices, folder, sweep, varied, referred, dict(referring(written)))
+        return Composed(plain(config), choices, folder, sweep, varied, referred, launcher, dict(referring(written)))
 
 
 def options(group: str) -> list[str]:

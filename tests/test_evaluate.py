@@ -1144,6 +1144,14 @@ def test_unlike_runs_of_one_model_share_columns_by_their_ways(tmp_path):
     assert rows == [{"bpd": 1.0}, {"bpd": 2.0, "bpd (b)": 3.0}, {"bpd (b)": 3.1}]
 
 
+def test_what_a_model_lacks_is_done_whatever_the_extractor(tmp_path, capsys):
+    words = [f"run={make_run(tmp_path / 'run').path}", "extractor=digits", "metrics=[bpd,modes]", "k=2", "real=none"]
+    evaluate.main(compose(*words), True)
+    assert "measured before" not in capsys.readouterr().err
+    evaluate.main(compose(*words), True)
+    assert "1 of 1 measured before" in capsys.readouterr().err
+
+
 def test_figures_of_one_run_each_are_no_row_of_one_run(tmp_path):
     is_of = {"checkpoint": "last", "n generated": 9}
     seeds = [

@@ -59,7 +59,7 @@ def train(line: Line) -> int:
     )
     from genlab.jobs import sharing
 
-    workers = multirun and "hydra/launcher=joblib" in overrides
+    workers = multirun and checked.jobs[0].launcher == "joblib"
     try:
         with sharing() if workers else contextlib.nullcontext():
             folder = submit.submit(overrides, line.hydra)

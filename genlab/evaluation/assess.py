@@ -22,7 +22,7 @@ from genlab.evaluation.results import Asked, Note, Row, new_lines, repeated, sho
 from genlab.evaluation.subject import Subject
 from genlab.evaluation.wanted import Part, wanted
 from genlab.metrics.base import GENERATED
-from genlab.metrics.choose import asked_for, choose, named, presets
+from genlab.metrics.choose import Passing, asked_for, choose, named, presets
 from genlab.models.ensemble import Ensemble
 from genlab.plugins import told
 from genlab.run import Run
@@ -238,8 +238,8 @@ def row_of(
         for key, figure in figures.items()
         if asked_for(key, options)
     }
-    lost = options.get("extractor") and not any(getattr(metric, "extractor", None) for metric in metrics.values())
-    return Row(made.title, made.model, name, made.step, figures, (*told, *late), final=not (lost and left_out))
+    final = not any(isinstance(reason, Passing) for reason in left_out.values())
+    return Row(made.title, made.model, name, made.step, figures, (*told, *late), final)
 
 
 def missing(reasons: Mapping[str, str]) -> list[Note]:

@@ -37,6 +37,10 @@ LACKS = {
 """What a model without an ability is told to be."""
 
 
+class Passing(str):
+    """A reason that may not hold the next time: weights that could not be had."""
+
+
 def choose(
     options: Mapping[str, Any], model: nn.Module | None, data: Data, n: int, loss: Any = None
 ) -> tuple[dict[str, Metric], dict[str, str]]:
@@ -68,7 +72,8 @@ def choose(
         if takes[name]:
             found = shared or preferred(target, options, spec)
             if refusals:
-                left_out[title] = "; ".join(dict.fromkeys(refusals))
+                why = "; ".join(dict.fromkeys(refusals))
+                left_out[title] = Passing(why) if any(isinstance(each, Passing) for each in refusals) else why
         for extractor in found:
             metric = build(nodes[name], spec=spec, data=data, n=n, extractor=extractor, loss=loss)
             metric.given = given("metric", name, options)  # for the protocol
@@ -112,15 +117,16 @@ def extractors(options: Mapping[str, Any], spec: Spec, alone: bool = True) -> tu
         except GenlabError as error:
             if alone:
                 raise
-            return [], [str(error)]
-    found, damaged, able, refusals = [], [], [], []
+            return [], [Passing(error)]
+    found, able, refusals = [], [], []
+    damaged: list[str] = []
     for node in presets("extractor", options).values():
         target = locate(node["_target_"])
         if target.suits(spec):
             try:
                 found.append(Shared(build(node, spec=spec)))
             except GenlabError as error:  # of its weights; nobody named it, so the figures of others go on
-                damaged.append(str(error))
+                damaged.append(Passing(error))
         elif not target.refuses(spec):
             able.append(target.name)
         else:
