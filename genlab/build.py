@@ -41,6 +41,12 @@ def trusted(path: str) -> bool:
     return path.startswith((*_trusted, *_admitted))
 
 
+def refused(path: str) -> bool:
+    """Whether a name is of a package that is nobody's plugin, and no trusted part of it: none has it in good faith."""
+    roots = {"genlab", *(library.partition(".")[0] for library in LIBRARIES), *sys.stdlib_module_names}
+    return not trusted(path) and path.partition(".")[0] in roots
+
+
 def untrusted(path: str) -> str:
     """Why a name is not imported, and what its user could do about it."""
     root = path.partition(".")[0]

@@ -17,12 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from genlab import __version__
-from genlab.build import build_part
+from genlab.build import build_part, refused, untrusted
 from genlab.errors import CheckpointError, ConfigError
 from genlab.files import atomic
 from genlab.models.base import Game, averaged
 from genlab.run import option
 from genlab.spec import Spec
+from genlab.validation.contradictions import nodes
+from genlab.validation.mistakes import check_node
 from genlab.weights import amiss
 
 
@@ -154,11 +156,12 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Loaded:
     Raises:
         CheckpointError: as ``read``; what it says of itself is damaged; its weights do not fit the model that its
             config describes, or are not finite; its average is not of what training averages.
-        ConfigError: its config names something that is not trusted or not there.
+        ConfigError: its config names something that is not there, or not trusted, of whatever part of a run.
     """
     state = read(path)
     about = card_of(path, state)
     with blamed(path, about.version):
+        harmless(path, about.config)
         model = described(path, about)
         if "state_dict" not in state:
             raise ValueError("lacks `state_dict`")
@@ -177,6 +180,17 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Loaded:
         model.load_state_dict(weights)
     model = model.to(device).eval()
     return Loaded(model, about.spec, about.config, about.step, bool(average), about.version, str(path))
+
+
+def harmless(path: str | Path, config: Mapping[str, Any]) -> None:
+    """Take nothing from a checkpoint of which some part names what no run is made of, although a model needs no loss.
+
+    Raises:
+        ConfigError: there is such a name.
+    """
+    for key, node in nodes(config):
+        if refused(target := str(node["_target_"])):
+            raise ConfigError(f"{key}._target_", target, untrusted(target), "", said_in(path))
 
 
 def tensors(path: str | Path) -> dict[str, Tensor]:
@@ -212,9 +226,6 @@ def described(path: str | Path, about: Card) -> nn.Module:
     except ConfigError:
         raise
     except Exception as error:
-        from genlab.validation.contradictions import nodes
-        from genlab.validation.mistakes import check_node
-
         wrong = next((str(slip) for key, inner in nodes({"model": node}) for slip in check_node(key, inner)), "")
         raise ValueError(f"its config describes no model: {wrong or in_words(error)}") from error
     if not isinstance(model, nn.Module):

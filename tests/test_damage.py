@@ -122,6 +122,12 @@ def test_one_damage_has_one_exit_code_and_one_line(run, capsys, damage, code, ve
         assert len(errors) == (verb in verbs) and all(told in line for line in errors)
 
 
+def test_data_that_a_checkpoint_describes_amiss_are_told_by_their_key(run, capsys):
+    in_checkpoints(lambda state: state["genlab"]["config"]["data"].update(limit="${oc.env:HOME}"))(run.path)
+    assert cli.main(["eval", f"ckpt={run.checkpoint()}", "metrics=bpd", "k=1", "real=none"]) == 2
+    assert "data.limit=${oc.env:HOME}: must be a whole number or null" in capsys.readouterr().err
+
+
 def test_where_config_and_checkpoint_disagree_the_checkpoints_counts_and_no_training_goes_on(run, capsys):
     assert cli.main(VERBS["sample"]) == 0
     before = (run.samples / "grid.png").read_bytes()

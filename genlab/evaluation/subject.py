@@ -24,6 +24,7 @@ from genlab.models.base import Batch
 from genlab.noise import Noise
 from genlab.spec import Spec
 from genlab.tasks.base import CHUNK, chosen_labels
+from genlab.validation.mistakes import check_node
 
 Stream = Callable[[torch.device], Iterator[Batch]]
 """This rank's share of the generated examples, in batches ``{"x", "index", "y"?}``."""
@@ -281,6 +282,9 @@ def data_of(config: Mapping[str, Any], options: Mapping[str, Any], source: str =
     other = options.get("data")
     if not (other or config.get("data")):
         raise ConfigError("data", None, "the checkpoint's config names none; say which, as data=mnist")
-    data: Any = build_part("data", at_rest(other or config["data"]), "" if other else source)
+    node = at_rest(other or config["data"])
+    for slip in check_node("data", node) if not other else ():
+        raise ConfigError(slip.key, slip.value, slip.reason, slip.suggestion, source)
+    data: Any = build_part("data", node, "" if other else source)
     name = str(getattr(data, "name", type(data).__name__.lower()))
     return data, str(((options if other else config).get("choices") or {}).get("data") or name)
