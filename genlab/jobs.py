@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -29,8 +30,9 @@ DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 
 @contextlib.contextmanager
 def sharing() -> Iterator[None]:
-    """Within the block workers run jobs side by side. Ctrl-C, which a terminal sends to all, ends the block once every
-    worker's job has saved; a second time, it ends it at once.
+    """Within the block workers run jobs side by side. Ctrl-C, which a terminal sends to all, and which goes on to the
+    workers where it is sent to this process alone, ends the block once every worker's job has saved; a second time, it
+    ends it at once. (A job that gets it twice within a second takes it for one.)
 
     Raises:
         KeyboardInterrupt: it came.
@@ -41,6 +43,9 @@ def sharing() -> Iterator[None]:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
+        for process in [worker.pid for worker in multiprocessing.active_children() if worker.pid is not None]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, number)
 
     before = signal.signal(signal.SIGINT, ask)
     os.environ[SHARED] = str(os.getpid())

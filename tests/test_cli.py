@@ -588,7 +588,8 @@ def test_a_job_ends_with_the_sweep_that_started_it(tmp_path):
     assert Run(folder).info["status"] == "interrupted" and Run(folder).info["step"] >= 100
 
 
-def test_an_interrupted_sweep_of_several_workers_ends_after_all_their_jobs_have_saved(tmp_path):
+@pytest.mark.parametrize("send", [os.killpg, os.kill], ids=["to all", "to the sweep alone"])
+def test_an_interrupted_sweep_of_several_workers_ends_after_all_their_jobs_have_saved(tmp_path, send):
     words = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "model=gan", "data=moons", "seed=0,1,2"]
     words += ["trainer.max_steps=1000000", "hydra.sweep.dir=sweep", *NARROW]
     command = [sys.executable, "-m", "genlab", "train", *words]
@@ -599,7 +600,7 @@ def test_an_interrupted_sweep_of_several_workers_ends_after_all_their_jobs_have_
     deadline = time.monotonic() + 120
     while not all((run / "checkpoints" / "last.ckpt").is_file() for run in running) and time.monotonic() < deadline:
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)
+    send(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130 and "interrupted 2: seed=0; seed=1" in said and "not begun 1: seed=2" in said
     assert all(Run(run).info["status"] == "interrupted" and Run(run).info["step"] > 100 for run in running)
