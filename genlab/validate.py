@@ -235,9 +235,9 @@ def composition(words: Sequence[Word], folders: Sequence[str], problems: Problem
     try:
         return config.compose("train", overrides(words), folders)
     except COMPOSE_ERRORS as whole:
-        groups_alone = [word for word in words if word.group]
+        groups_alone = [word for word in words if word.group and not word.package]
         sound = list(groups_alone)
-        for word in (word for word in words if not word.group):
+        for word in (word for word in words if word not in groups_alone):
             try:
                 config.compose("train", overrides([*groups_alone, word]), folders)
                 sound.append(word)
@@ -252,6 +252,9 @@ def composition(words: Sequence[Word], folders: Sequence[str], problems: Problem
 def refused(word: Word, error: Exception) -> ConfigError:
     """Why Hydra does not take a word."""
     value, said = word.values[0] if word.values else "", config.plainly(error).reason
+    if word.package and said.startswith("Could not override"):
+        reason = f"a run has no {word.key} at '{word.package}'; write {word.key}={value}"
+        return ConfigError(word.key, value, reason, "", "command line", f"{word.prefix}{word.rest}")
     if word.prefix == "+" and "already at" in said:
         return ConfigError(f"+{word.key}", value, "the key is there already", f"{word.key}={value}", "command line")
     if word.prefix == "~":

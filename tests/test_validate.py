@@ -429,6 +429,31 @@ def test_files_that_what_is_typed_takes_the_place_of_are_not_judged(tmp_path):
     assert "loss" not in problems("experiment=mine", "model=vae", folders=folders)
 
 
+def test_neither_a_slip_of_the_list_s_own_name_nor_an_unreadable_file_hides_the_rest(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    path, folders = tmp_path / "experiment" / "mine.yaml", [str(tmp_path)]
+    listed = "  - override /model: vea\n  - _slef_\nmodel: {latnt: 3}\n"
+    path.write_text(f"# @package _global_\ndefalts:  # ours\n{listed}")
+    found = problems("experiment=mine", "seeed=3", folders=folders)
+    assert {error.key: error.suggestion for error in found.values()} == {
+        "defalts": "defaults", "model": "vae", "experiment": "_self_", "model.latnt": "latent", "seeed": "seed"
+    }  # fmt: skip
+    path.write_text("defaults: [\n")
+    found = problems("experiment=mine", "seeed=3", "model=vea", folders=folders)
+    assert {*found} == {"config", "seeed", "model"} and "mine.yaml" in found["config"].source
+
+
+def test_a_group_at_a_place_that_no_run_has_hides_nothing():
+    found = problems("model=vae", "data=digits", "loss@foo=nll", "optimizer.lrr=3")
+    assert found["loss"].reason == "a run has no loss at 'foo'; write loss=nll" and "optimizer.lrr" in found
+
+
+def test_a_target_within_a_package_is_found_where_it_stands():
+    for target in ("genlab.models.vae.Vae", "genlab.models.vae.VAE"):
+        found = problems("model=vae", "data=digits", f"model._target_={target}")
+        assert found["model._target_"].suggestion == "genlab.models.vae.vae.VAE"
+
+
 def test_a_group_that_is_no_mapping_is_told_with_its_file(tmp_path):
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "bad.yaml").write_text(
@@ -685,7 +710,7 @@ def test_a_file_of_the_user_s_that_cannot_be_read_is_named(tmp_path, content, sa
     path = tmp_path / "experiment" / "mine.yaml"
     path.parent.mkdir()
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match=f"^config=mine.yaml: {said}") as error:
+    with pytest.raises(ConfigErrors, match=f"^config=mine.yaml: {said}") as error:
         validate.check([*PLAIN, "experiment=mine"], [str(tmp_path)])
     assert error.value.exit_code == 2 and str(path) in str(error.value)
 

@@ -98,7 +98,7 @@ def mend_files(words: Sequence[Word], folders: Sequence[str], problems: Problems
     paths below a folder; a word whose file cannot be mended is left out with all that hangs on it."""
     ours, known, typed = conf_folder(), groups(folders), {word.key for word in words}
     added, lost = [], set()
-    lists: dict[str, tuple[Path, list[Entry], list[Entry]]] = {}
+    lists: dict[str, tuple[Path, str, list[Entry], list[Entry]]] = {}
     reached = [
         (word.key, word.key, option)
         for word in words
@@ -111,13 +111,19 @@ def mend_files(words: Sequence[Word], folders: Sequence[str], problems: Problems
         path = next((path for folder in [ours, *map(Path, folders)] if (path := folder / name).is_file()), None)
         if path is None or name in lists:
             continue
-        for error in (found := [*malformed(path, known)]):
+        try:
+            key, listed = list_of(path, problems)
+        except ConfigError as error:  # it cannot be read at all
             problems.add(error)
             lost.add(root)
-        entries = [] if found else [parsed(written, group) for written in read(path).get("defaults") or []]
+            continue
+        for slip in malformed(path, listed, known):
+            problems.add(slip)
+            lost.add(root)
+        entries = [] if root in lost else [parsed(written, group) for written in listed]
         whole = GLOBAL in path.read_text(encoding="utf-8")
         mended: list[Entry] = []
-        lists[name] = path, entries, mended
+        lists[name] = path, key, entries, mended
         for entry in entries:
             if entry.overrides and not (whole or entry.package or entry.group.startswith("hydra/")):
                 problems.add(about(entry, f"takes '# {GLOBAL}' as the first line of its file", shown(path)))
@@ -131,26 +137,36 @@ def mend_files(words: Sequence[Word], folders: Sequence[str], problems: Problems
             mended += [right] if right else []
     there = {*of_a_run(), *(entry.group for *_, mended in lists.values() for entry in mended if not entry.overrides)}
     copies = {}
-    for name, (path, entries, mended) in lists.items():
-        if (sound := mend_overrides(mended, there, problems, shown(path))) != entries:
-            copies[name] = with_list(path.read_text(encoding="utf-8"), [entry.written for entry in sound])
+    for name, (path, key, entries, mended) in lists.items():
+        if (sound := mend_overrides(mended, there, problems, shown(path))) != entries or key != "defaults":
+            copies[name] = with_list(path.read_text(encoding="utf-8"), key, [entry.written for entry in sound])
     return [word for word in [*words, *added] if word.key.partition(".")[0] not in lost], copies
 
 
-def malformed(path: Path, known: Mapping[str, Sequence[str]]) -> Iterator[ConfigError]:
-    """Entries of a user's file that nothing could be made of: a list where a group stands, and the like."""
+def list_of(path: Path, problems: Problems) -> tuple[str, Any]:
+    """What a file lists as its defaults, and the key that it has for them, of which a slip is a problem.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     plain = read(path)
-    listed = plain.get("defaults") or []
+    slip = nearest("defaults", [key for key, value in plain.items() if isinstance(value, list)])
+    if "defaults" in plain or not slip:
+        return "defaults", plain.get("defaults") or []
+    problems.add(ConfigError(slip, "[...]", f"no such group or key as '{slip}'", "defaults", shown(path)))
+    return slip, plain[slip]
+
+
+def malformed(path: Path, listed: Any, known: Mapping[str, Sequence[str]]) -> Iterator[ConfigError]:
+    """Entries of a user's file that nothing could be made of: a list where a group stands, and the like."""
     if not isinstance(listed, list) or any(len(entry) != 1 for entry in listed if isinstance(entry, Mapping)):
         reason = "must be a list, of one group in each entry: - override /model: vae"
         yield ConfigError("defaults", "[...]" if isinstance(listed, list) else "{...}", reason, "", shown(path))
     if GLOBAL not in path.read_text(encoding="utf-8"):
         return
-    for key, value in plain.items():
+    for key, value in read(path).items():
         if key in NEEDED and value is not None and not isinstance(value, (str, Mapping)):
             yield ConfigError(key, value, "must be a mapping, or stand in defaults", "", shown(path))
-        if key not in ("defaults", *known) and nearest(key, ["defaults"]):
-            yield ConfigError(key, "[...]", f"no such group or key as '{key}'", "defaults", shown(path))
 
 
 def of_a_run() -> list[str]:
@@ -192,6 +208,8 @@ def mend_options(
 ) -> tuple[Entry | None, list[Word]]:
     """The entry with options that there are, None where none is near; and words to stand for those that are none."""
     options = options_of(entry.group, known)
+    if entry.bare and not entry.place:
+        options = [*options, "_self_"]
     near = {option: nearest(option, options) for option in entry.options if option not in options}
     if not near or "optional" in entry.marks:
         return entry, []
@@ -203,7 +221,9 @@ def mend_options(
             words.append(Word("", entry.group, "", (other or options[0],), told, True))
     if isinstance(entry.named, list):
         return replace(entry, named=[one for option in entry.named if (one := near.get(option, option))]), words
-    return (replace(entry, named=near[entry.named]) if near[entry.named] else None), words
+    if (meant := near[entry.named]) == "_self_":
+        return parsed(meant, ""), words
+    return (replace(entry, named=meant) if meant else None), words
 
 
 def mend_overrides(entries: Sequence[Entry], there: set[str], problems: Problems, source: str) -> list[Entry]:
@@ -227,10 +247,10 @@ def about(entry: Entry, reason: str, source: str) -> ConfigError:
     return ConfigError(entry.group, ",".join(entry.options), reason, "", source, str(entry))
 
 
-def with_list(text: str, entries: Sequence[Any]) -> str:
-    """The text of a file with other defaults, and all else as it is."""
+def with_list(text: str, key: str, entries: Sequence[Any]) -> str:
+    """The text of a file with other defaults, where ``key`` has them, and all else as it is."""
     node = yaml.compose(text, yaml.SafeLoader)
     assert isinstance(node, yaml.MappingNode)
-    old = next(value for key, value in node.value if key.value == "defaults")
+    (start, end) = next((name.start_mark.index, old.end_mark.index) for name, old in node.value if name.value == key)
     new = yaml.safe_dump([*entries], default_flow_style=True, width=math.inf)
-    return f"{text[: old.start_mark.index]} {new}{text[old.end_mark.index :]}"
+    return f"{text[:start]}defaults: {new}{text[end:]}"

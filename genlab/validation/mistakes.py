@@ -102,17 +102,23 @@ def check_target(key: str, target: Any) -> ConfigError | None:
         return ConfigError(
             key, target, f"there is no module '{module}'{beside(module, name)}", near_module(module, name)
         )
-    near = nearest(name, names(module))
-    return ConfigError(key, target, f"'{module}' has no '{name}'", f"{module}.{near}" if near else "")
+    inside = modules(module)
+    near = nearest(name, known := {last: owner for owner in [*inside, module] for last in names(owner)})
+    return ConfigError(key, target, f"'{module}' has no '{name}'", f"{known[near]}.{near}" if near else "")
+
+
+def modules(package: str) -> list[str]:
+    """Those within a package; none within a plain module."""
+    path = locate(package)
+    if path is None or path.stem != "__init__":
+        return []
+    return [f"{package}.{file.stem}" for file in sorted(path.parent.glob("*.py")) if file.stem != "__init__"]
 
 
 def beside(module: str, name: str) -> str:
     """The modules beside a missing one that have something of that name."""
-    package = locate(module.rpartition(".")[0])
-    if package is None or near_module(module, name):
-        return ""
-    stems = [path.stem for path in sorted(package.parent.glob("*.py")) if path.stem != "__init__"]
-    have = [stem for stem in stems if name in names(f"{module.rpartition('.')[0]}.{stem}")]
+    there = [] if near_module(module, name) else modules(module.rpartition(".")[0])
+    have = [other.rpartition(".")[2] for other in there if name in names(other)]
     return f"; {name} is in {', '.join(have)}" if have else ""
 
 
