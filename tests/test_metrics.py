@@ -186,8 +186,16 @@ def test_figures_do_not_depend_on_batches(batch):
     assert score(x, batch).value == pytest.approx(score(x).value, rel=1e-12)
 
 
-def test_two_ranks_give_the_figures_of_one():
-    x, y = normal(256, 6), normal(200, 6, seed=1)
+@pytest.mark.parametrize("far", [1e3, 1e6])
+def test_frechet_distance_of_features_far_from_zero_keeps_its_digits(far):
+    x, y = normal(300, 6), normal(200, 6, seed=1)
+    x, y = x + far - far, y + far - far  # rounded as they will be
+    assert fid(x + far, y + far, 64) == pytest.approx(fid(x, y), rel=1e-9)
+
+
+@pytest.mark.parametrize("far", [0, 1e6])
+def test_two_ranks_give_the_figures_of_one(far):
+    x, y = normal(256, 6) + far, normal(200, 6, seed=1) + far
     halves = []
     for start in (0, 128):
         distance, inception = FrechetDistance(Planted(6)), InceptionScore(Planted(6), n=256)

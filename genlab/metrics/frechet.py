@@ -103,8 +103,10 @@ def _add_products(outer: Tensor, features: Tensor) -> None:
 class FrechetDistance(Metric):
     """``frechet_distance`` of Gaussians with the means and covariances (ddof 1) of generated and real features.
 
-    Streamed: sums of features and of their outer products in float64. Biased upwards for few samples, so the numbers of
-    both are part of its protocol. Fewer samples than features are fine, though then the bias is large, and it warns.
+    Streamed: sums of features and of their outer products in float64, about the first example that a rank is shown,
+    lest means far from zero cost digits; ranks are merged as by Chan et al. (1979). Biased upwards for few samples, so
+    the numbers of both are part of its protocol. Fewer samples than features are fine, though then the bias is large,
+    and it warns.
 
     Args:
         extractor: gives the features.
@@ -116,6 +118,7 @@ class FrechetDistance(Metric):
     higher_is_better = False
     full_state_update = False
     count: Tensor
+    shift: Tensor
     total: Tensor
     outer: Tensor
 
@@ -123,10 +126,11 @@ class FrechetDistance(Metric):
         super().__init__()
         self.extractor, self.reads = extractor, (GENERATED, split)
         size = extractor.dimensions
-        self.add_state("count", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("total", torch.zeros(2, size, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros(2, dtype=torch.float64), dist_reduce_fx=None)  # of ranks, one after another
+        self.add_state("shift", torch.zeros(2, size, dtype=torch.float64), dist_reduce_fx=None)
+        self.add_state("total", torch.zeros(2, size, dtype=torch.float64), dist_reduce_fx=None)
         # One zero in all places: neither this nor the copy that torchmetrics keeps of it takes memory.
-        self.add_state("outer", torch.zeros((), dtype=torch.float64).expand(2, size, size), dist_reduce_fx="sum")
+        self.add_state("outer", torch.zeros((), dtype=torch.float64).expand(2, size, size), dist_reduce_fx=None)
 
     def refuses(self, spec: Spec) -> str:
         """Nothing that the extractor does not refuse."""
@@ -134,29 +138,41 @@ class FrechetDistance(Metric):
 
     def update(self, batch: Batch, source: str, model: nn.Module | None = None) -> None:
         """Add generated or real examples."""
-        features = self.extractor(batch["x"]).features.detach().double()
+        features = self.extractor(batch["x"]).features.detach()
         side = int(source != GENERATED)
         if not self.outer.is_contiguous():
             self.outer = torch.from_numpy(np.zeros(self.outer.shape)).to(features.device)  # by pages, as they are used
+        self.shift[side] = torch.where(self.count[side] > 0, self.shift[side], features[0])
+        features = features - self.shift[side]  # of float32 and float64
         self.count[side] += len(features)
         self.total[side] += features.sum(0)
         _add_products(self.outer[side], features)
 
     def compute(self) -> dict[str, Figure]:
         """The distance; 0 for equal moments."""
-        if self.count.min() < 2:
-            counts = " and ".join(str(int(count)) for count in self.count)
-            raise GenlabError(f"a Frechet distance takes two examples on each side; here are {counts}")
-        if not self.outer.diagonal(dim1=1, dim2=2).isfinite().all():  # squares, that no product exceeds
+        counts = self.count.view(-1, 2).sum(0).int().tolist()
+        if min(counts) < 2:
+            here = " and ".join(map(str, counts))
+            raise GenlabError(f"a Frechet distance takes two examples on each side; here are {here}")
+        if not self.outer.diagonal(dim1=-2, dim2=-1).isfinite().all():  # squares, that no product exceeds
             raise GenlabError("some features are not finite, so there is no Frechet distance")
-        least, size = int(self.count.min()), self.total.shape[1]
+        least, size = min(counts), self.total.shape[-1]
         if least <= size:
             warnings.warn(f"{least} examples for {size} features: far above what thousands would give", stacklevel=2)
         distance = _distance(self._moments, spoil=True)
-        return {"fid": Figure(distance, protocol={"n real": int(self.count[1])})}
+        return {"fid": Figure(distance, protocol={"n real": counts[1]})}
 
     def _moments(self, side: int) -> tuple[np.ndarray, np.ndarray]:
         """Mean (D,) and covariance (D, D), of which the lower triangle counts."""
-        count, mean = float(self.count[side]), (self.total[side] / self.count[side]).cpu().numpy()
-        second = self.outer[side].cpu().numpy().T / (count - 1)
-        return mean, blas.dsyr(-count / (count - 1), mean, a=second, lower=1, overwrite_a=1)
+        size = self.total.shape[-1]
+        counts = self.count.view(-1, 2)[:, side].cpu().numpy()
+        shifts, totals = (state.view(-1, 2, size)[:, side].cpu().numpy() for state in (self.shift, self.total))
+        about = totals / counts.clip(min=1)[:, None]  # of each rank, its mean less its shift
+        means, freedom = shifts + about, counts.sum() - 1
+        mean = counts @ means / counts.sum()
+        covariance = self.outer.view(-1, 2, size, size)[:, side].sum(0).div_(freedom).cpu().numpy().T
+        for count, inner, outer in zip(counts, about, means - mean, strict=True):
+            blas.dsyr(-count / freedom, inner, a=covariance, lower=1, overwrite_a=1)
+            if len(counts) > 1:
+                blas.dsyr(count / freedom, outer, a=covariance, lower=1, overwrite_a=1)
+        return mean, covariance
