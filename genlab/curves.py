@@ -31,6 +31,7 @@ PANELS = 4
 LEAST = 3  # steps of a course
 FEW = 12  # places on an axis that are told one by one
 MARKERS = {"<=": "v", ">=": "^"}  # the true figure lies that way
+SPLITS = {"train": ":", "val": "-."}  # how lines of real examples are broken, but for those of the test split
 ALONG = ("checkpoint", "step")  # entries of a protocol that change along a course
 Course = list[tuple[int, Figure]]
 
@@ -306,10 +307,11 @@ def draw(
 
 
 def level(axes: Any, title: str, figure: Figure) -> None:
-    """A dashed line at the figure of real examples, which says of how many."""
+    """A broken line at the figure of real examples, which says of how many; other splits are broken otherwise."""
     count = figure.protocol.get("n generated")
     said = f"{title} {figure.mark} {figure.value:.4g}".replace("  ", " ") + (f" (n {count})" if count else "")
-    axes.axhline(figure.value, color="#888888", linestyle="--", linewidth=1, label=said)
+    style = next((broken for split, broken in SPLITS.items() if split in title.split()), "--")
+    axes.axhline(figure.value, color="#888888", linestyle=style, linewidth=1, label=said)
 
 
 def finish(axes: Any, title: str, x: str) -> None:

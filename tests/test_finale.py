@@ -185,3 +185,10 @@ def test_a_cells_picture_is_what_sample_makes_and_its_lack_is_told(tmp_path, cap
     path = pictured(run, "grid", 4, [])
     assert path == run.samples / "grid.png" and path.is_file() and capsys.readouterr().out == ""
     assert pictured(run, "critic", 4, []) is None and "no critic" in capsys.readouterr().err
+
+
+def test_real_examples_of_two_splits_are_told_apart_by_their_lines():
+    _, (axes,) = curves.sheet(1)
+    for title in ("real train", "real test", "real val"):
+        curves.level(axes, title, Figure(1.0, protocol={"n generated": 500}))
+    assert len({line.get_linestyle() for line in axes.lines}) == 3

@@ -20,6 +20,8 @@ from genlab.metrics.memorisation import nearest_distance
 from genlab.models.base import Batch, Samples
 from genlab.spec import Spec
 
+USUAL = 2500
+"""Samples of a mixture in the papers on mode collapse."""
 STACKS = tuple(f"{number:03d}" for number in range(1000))  # the classes of stacked MNIST
 
 
@@ -90,7 +92,7 @@ class Modes(Metric):
         if n < self.least * len(self.count):
             most, all_of = int(n) // self.least, len(self.count)
             few = f"at most {most} of {all_of} modes can count, for each takes {self.least} samples"
-            warnings.warn(f"{few}: n={self.least * all_of} or more is wanted", stacklevel=2)
+            warnings.warn(f"{few}; papers have n={max(USUAL, self.least * all_of)}", stacklevel=2)
         figures = {
             "modes": Figure(int((self.count >= self.least).sum()), protocol=protocol | {"least": self.least}),
             "high_quality": Figure(share, stderr=math.sqrt(share * (1 - share) / n), protocol=protocol),
