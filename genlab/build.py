@@ -70,9 +70,9 @@ def own(module: str) -> bool:
     return f"{module}.".startswith(tuple(_admitted))
 
 
-def admitted() -> bool:
-    """Whether the user has named packages of plugins in this process."""
-    return bool(_admitted)
+def admitted() -> list[str]:
+    """Packages of plugins that the user has named in this process."""
+    return [package.removesuffix(".") for package in _admitted]
 
 
 def build(node: Mapping[str, Any], **given: Any) -> Any:

@@ -49,6 +49,17 @@ def there(package: str) -> bool:
     return importlib.util.find_spec(package.partition(".")[0]) is not None
 
 
+def sources(name: str) -> list[Path]:
+    """The Python files of the package that a dotted name begins with, none of them imported."""
+    try:
+        spec = importlib.util.find_spec(name.partition(".")[0])
+    except ValueError:  # of what runs as a script
+        spec = None
+    if spec is not None and spec.submodule_search_locations:
+        return [path for place in spec.submodule_search_locations for path in sorted(Path(place).rglob("*.py"))]
+    return [Path(spec.origin)] if spec is not None and spec.origin else []
+
+
 def told(error: BaseException) -> str:
     """An error in one line; of one that nobody foresaw, where in the user's own code it came from, if it did, and its
     class, too."""

@@ -192,7 +192,7 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
     row of their own. Real examples stand in the column of what they control, whatever their number, which is told.
     """
     kinds: Kinds = {}
-    rows: list[tuple[list[str], dict[str, Figure]]] = []
+    rows: list[tuple[list[str], set[str], dict[str, Figure]]] = []  # words, runs, figures
     hidden = 0
     groups = group(runs)
     models = by_data(groups)
@@ -210,12 +210,14 @@ def tabulate(runs: list[Run], metrics: Any = "auto") -> tables.Table:
             for those, repeated in by_runs(measured_of[checkpoint], found.runs).items():
                 known = ways[found.model, found.data] if found.runs else variants(found.figures)
                 cells = placed(repeated, found.data, known, kinds)
-                rows.append(([found.model, found.data, found.detail, checkpoint, str(len(those) or "")], cells))
-    shown = _chosen(tables.leading(sorted({title for _, cells in rows for title in cells})), metrics)
+                texts = [found.model, found.data, found.detail, checkpoint, str(len(those) or "")]
+                rows.append((texts, {*those}, cells))
+    shown = _chosen(tables.leading(sorted({title for *_, cells in rows for title in cells})), metrics)
+    told = {run for _, those, cells in rows if not cells.keys().isdisjoint(shown) for run in those}
     kept = [
         (texts, {title: cells[title] for title in shown if title in cells})
-        for texts, cells in rows
-        if texts[-1] or not cells.keys().isdisjoint(shown)  # a control of nothing that is shown is no row
+        for texts, those, cells in rows
+        if those - told or not cells.keys().isdisjoint(shown)  # what shows nothing is a row of runs that have no other
     ]
     table = tables.Table(["model", "data", "config", "checkpoint", "runs"], shown, kept, [])
     of_all = [

@@ -646,6 +646,51 @@ def test_the_code_of_a_module_is_part_of_its_hash(tmp_path, monkeypatch):
     assert hashes[0] == hashes[2] != hashes[1]
 
 
+class Scaled(torch.nn.Module):
+    """A net with a number that is neither weight nor layer."""
+
+    def __init__(self, scale, kept=None):
+        super().__init__()
+        self.scale = scale
+        self.register_buffer("kept", torch.ones(1), persistent=False)
+
+    def forward(self, x):
+        return self.scale * x.flatten(1)
+
+
+def test_what_a_module_was_made_with_is_part_of_its_hash():
+    spec = Spec("image", (1, 8, 8), 17)
+    nets = [Scaled(1.0), Scaled(2.0), Scaled((1.0, [2.0])), Scaled(torch.ones(1)), Scaled(torch.zeros(1))]
+    buffered = Scaled(1.0)
+    buffered.kept += 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Scaled, "forward", lambda self, x: x.flatten(1))
+        hashes = [Module(spec, net).hash for net in [*nets, buffered]]
+        assert len({*hashes}) == len(hashes) and Module(spec, Scaled(1.0)).hash == hashes[0]
+
+
+def test_code_beside_a_module_s_class_is_part_of_its_hash(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "scaled_net").mkdir()
+    (tmp_path / "scaled_net" / "__init__.py").write_text(
+        "from torch import nn\nfrom scaled_net.inner import f\n"
+        "class Net(nn.Module):\n    def forward(self, x):\n        return f(x).flatten(1)\n"
+    )
+    hashes = []
+    for factor in (1, 10, 1):
+        (tmp_path / "scaled_net" / "inner.py").write_text(f"def f(x):\n    return {factor} * x\n")
+        for name in ("scaled_net", "scaled_net.inner"):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        hashes.append(Module(Spec("image", (1, 8, 8), 17), importlib.import_module("scaled_net").Net()).hash)
+    assert hashes[0] == hashes[2] != hashes[1]
+
+
+def test_a_module_takes_no_name_of_an_extractor_of_genlab_s():
+    with pytest.raises(ConfigError, match=r"^extractor\.name=digits: is an extractor of genlab's"):
+        Module(Spec("image", (1, 8, 8), 17), torch.nn.Flatten(), name="digits")
+
+
 def test_every_figure_has_its_whole_protocol_and_the_caption_says_it(tmp_path, capsys):
     run = make_run(tmp_path / "run")
     assert evaluate.main(compose(f"run={run.path}", "k=2", "n=70", "real=none")) == 0
@@ -1162,6 +1207,18 @@ def test_figures_of_one_run_each_are_no_row_of_one_run(tmp_path):
         ("1", ["fid_digits"]),
         ("1", ["is_digits"]),
     ]
+    shown = report.tabulate(seeds, "fid_digits").rows  # the other run has no figure that is asked for, and says so
+    assert [(texts[4], [*found]) for texts, found in shown] == [("1", ["fid_digits"]), ("1", [])]
+
+
+def test_runs_that_show_a_figure_are_no_row_without_one(tmp_path):
+    is_of = {"checkpoint": "last", "n generated": 9}
+    both = [
+        planted(tmp_path / run, [("fid_digits", Figure(1.0, "", None, is_of)), *more], seed)
+        for seed, (run, more) in enumerate({"a": [("is_digits", Figure(2.0, "", None, is_of))], "b": []}.items())
+    ]
+    assert len(report.tabulate(both).rows) == 2
+    assert [(texts[4], [*found]) for texts, found in report.tabulate(both, "fid_digits").rows] == [("2", ["fid_digits"])]
 
 
 def test_real_examples_that_are_fewer_than_the_samples_are_told(tmp_path, capsys):

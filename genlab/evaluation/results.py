@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import importlib.util
 import json
 import math
 import os
@@ -27,7 +26,7 @@ from genlab import __version__
 from genlab.errors import GenlabError
 from genlab.evaluation.wanted import Part, belongs, concerns, covered, filtered, literal, wanted
 from genlab.metrics.base import Figure
-from genlab.plugins import packages
+from genlab.plugins import packages, sources
 from genlab.presets import conf_folder
 from genlab.run import Run
 
@@ -180,7 +179,8 @@ def digest(run: Run, checkpoint: Path, options: Mapping[str, Any]) -> str:
     for folder in (conf_folder(), *map(Path, options.get("config_dir") or ())):
         for path in sorted([*folder.glob("metric/*.yaml"), *folder.glob("extractor/*.yaml")]):
             found.update(path.read_bytes())
-    for path in (*sorted((Path(genlab.__file__).parent / "extractors" / "weights").iterdir()), *sources(options)):
+    theirs = [path for name in packages(options.get("plugins") or ()) for path in sources(name)]
+    for path in (*sorted((Path(genlab.__file__).parent / "extractors" / "weights").iterdir()), *theirs):
         found.update(path.read_bytes())
     return found.hexdigest()[:20]
 
@@ -192,18 +192,6 @@ def listed(place: Any) -> list[tuple[str, int, int]]:
         return []
     files = [Path(folder) / name for folder, _, names in os.walk(root) for name in names]
     return sorted((str(path.relative_to(root)), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
-
-
-def sources(options: Mapping[str, Any]) -> list[Path]:
-    """The Python files of the packages that ``plugins`` admits, none of them imported."""
-    files: list[Path] = []
-    for name in packages(options.get("plugins") or ()):
-        spec = importlib.util.find_spec(name.partition(".")[0])
-        if spec is not None and spec.submodule_search_locations:
-            files += [path for place in spec.submodule_search_locations for path in sorted(Path(place).rglob("*.py"))]
-        elif spec is not None and spec.origin:
-            files.append(Path(spec.origin))
-    return files
 
 
 def ask(run: Run, checkpoint: Path, options: Mapping[str, Any]) -> Asked:

@@ -6,17 +6,20 @@ import functools
 import hashlib
 import inspect
 import re
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar
+from types import FunctionType
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from genlab.build import admitted
 from genlab.errors import ConfigError, GenlabError
 from genlab.extractors.base import WHOLE, Features, fit, read_state
+from genlab.plugins import sources
+from genlab.presets import groups
 from genlab.spec import Spec
 
 
@@ -50,6 +53,8 @@ class Module(nn.Module):
         super().__init__()
         if not re.fullmatch(r"\w+", name):
             raise ConfigError("extractor.name", name, "stands in names of figures: letters, digits and _ only")
+        if name != type(self).name and name in groups()["extractor"]:
+            raise ConfigError("extractor.name", name, "is an extractor of genlab's; figures of yours take another name")
         if size is not None and size < 1:
             raise ConfigError("extractor.size", size, "is at least 1")
         self.name, self.size, self.levels = name, size, spec.levels
@@ -121,15 +126,41 @@ def made(net: nn.Module | Callable[..., nn.Module] | None, spec: Spec) -> nn.Mod
 
 
 def fingerprint(net: nn.Module, size: int | None) -> str:
-    """Of a net's structure, of the files that its classes are written in, of its weights, and of what images are
-    resized to."""
+    """Of a net's structure and attributes, of the packages that its classes are written in and of all plugins, of its
+    tensors, and of what images are resized to."""
     kind = type(net)
     found = hashlib.sha256(f"{kind.__module__}.{kind.__qualname__} {net} {size}".encode())
-    for module in sorted({type(part).__module__ for part in net.modules()}):
-        path = getattr(sys.modules.get(module), "__file__", None)
-        if path and not module.startswith("torch."):
-            found.update(Path(path).read_bytes())
-    for name, value in net.state_dict().items():
+    packages = {name.partition(".")[0] for name in [*admitted(), *(type(part).__module__ for part in net.modules())]}
+    for package in sorted(packages - {"torch", "genlab"}):
+        for path in sources(package):
+            found.update(path.read_bytes())
+    tensors = {**net.state_dict(), **dict(net.named_buffers())}  # and those that a state dict leaves out
+    every = [(f"{title}.{key}", value) for title, part in net.named_modules() for key, value in own(part)]
+    for name, value in [*tensors.items(), *every]:
+        told(found, name, value)
+    return found.hexdigest()[:12]
+
+
+def own(module: nn.Module) -> list[tuple[str, Any]]:
+    """Attributes that a module's class has set, as a number that its output is multiplied by."""
+    usual = vars(nn.Module())
+    return [(key, value) for key, value in sorted(vars(module).items()) if key not in usual]
+
+
+def told(found: Any, name: str, value: Any) -> None:
+    """Tell a hash of a value. Of objects that are neither tensors nor plain, it takes what they are alone."""
+    if isinstance(value, (list, tuple)):
+        value = dict(enumerate(value))
+    if isinstance(value, functools.partial):
+        value = {"func": value.func, "args": value.args, **value.keywords}
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            told(found, f"{name}.{key}", item)
+    elif isinstance(value, Tensor):
         found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return found.hexdigest()[:12]
+    elif value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
+        found.update(f"{name} {value!r}".encode())
+    else:
+        what = value if isinstance(value, (type, FunctionType)) else type(value)
+        found.update(f"{name} {what.__module__}.{what.__qualname__}".encode())
