@@ -1218,7 +1218,9 @@ def test_runs_that_show_a_figure_are_no_row_without_one(tmp_path):
         for seed, (run, more) in enumerate({"a": [("is_digits", Figure(2.0, "", None, is_of))], "b": []}.items())
     ]
     assert len(report.tabulate(both).rows) == 2
-    assert [(texts[4], [*found]) for texts, found in report.tabulate(both, "fid_digits").rows] == [("2", ["fid_digits"])]
+    assert [(texts[4], [*found]) for texts, found in report.tabulate(both, "fid_digits").rows] == [
+        ("2", ["fid_digits"])
+    ]
 
 
 def test_real_examples_that_are_fewer_than_the_samples_are_told(tmp_path, capsys):
