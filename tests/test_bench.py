@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from genlab import validate
+from genlab.assembly import build_module
 from genlab.build import build
 from genlab.data.cifar10 import CIFAR10
 from genlab.spec import to_signed
-from genlab.train import build_module
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 import plain_games

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from genlab import validate
+from genlab.assembly import build_module
 from genlab.build import build
 from genlab.catalogue import contents
 from genlab.cli import main
 from genlab.combinations import Combinations
 from genlab.errors import ConfigErrors
 from genlab.presets import groups
-from genlab.train import build_module
 
 KNOWN = groups()
 GAMES = [name for name in KNOWN["model"] if "Adversarial" in str(contents("model", name).get("training"))]

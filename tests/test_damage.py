@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from genlab import agreement, checkpoint, cli, config, train
+from genlab import agreement, assembly, checkpoint, cli, config, train
 from genlab.errors import CheckpointError, ConfigError, GenlabError
 from genlab.evaluation.results import stored
 from genlab.run import Run
@@ -182,7 +182,7 @@ def test_a_model_of_another_run_is_sampled_and_scored_as_what_it_is(run, capsys)
 @pytest.fixture(scope="module")
 def training(measured):
     """What goes on from the run."""
-    return train.assemble(measured)
+    return assembly.assemble(measured)
 
 
 def validated(state):

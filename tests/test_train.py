@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from genlab import checkpoint, cli, config, train
+from genlab import assembly, checkpoint, cli, config, train
 from genlab.errors import CheckpointError, ConfigError, GenlabError, PictureError
 from genlab.run import Run, alone, settled
 from genlab.training.average import Average
@@ -145,7 +145,7 @@ def test_interrupting_again_later_ends_it_at_once(tmp_path, monkeypatch, capsys)
 
 def test_a_run_leaves_signals_and_memory_as_they_were(tmp_path):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    training = train.assemble(make(tmp_path / "a", *GAN, "trainer.max_steps=1"))
+    training = assembly.assemble(make(tmp_path / "a", *GAN, "trainer.max_steps=1"))
     training.trainer.fit(training.module)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
     trainer = weakref.ref(training.trainer)
@@ -618,7 +618,7 @@ def test_what_can_be_done_without_a_damaged_last_checkpoint_is_told(tmp_path, mo
 )
 def test_learning_rates_fall_as_their_schedule_says(tmp_path, schedule, expected):
     run = make(tmp_path / "run", *GAN, f"trainer.schedule={schedule}", "trainer.max_steps=100")
-    module = train.assemble(run).module
+    module = assembly.assemble(run).module
     assert [module.rate_factor(step) for step in (0, 25, 50, 75)] == pytest.approx(expected, abs=1e-4)
     assert module.rate_factor(100) == (1 if schedule == "constant" else pytest.approx(0, abs=1e-9))
 
@@ -728,7 +728,7 @@ def test_a_gpu_that_is_not_there_is_refused():
     if torch.cuda.is_available():
         pytest.skip("there is one")
     with pytest.raises(ConfigError, match="torch sees no GPU"):
-        train.there(Settings(accelerator="gpu", max_steps=1))
+        assembly.there(Settings(accelerator="gpu", max_steps=1))
 
 
 def test_paths_of_data_are_kept_so_that_they_mean_the_same_everywhere(tmp_path, monkeypatch):

@@ -165,7 +165,7 @@ def resume(resumed: list[str], line: Line) -> int:
 
 def dry_run(configs: list[dict[str, Any]], line: Line, done: int | None = None) -> int:
     """What each config would train, on stdout; of a run, how many steps are done."""
-    from genlab.train import describe
+    from genlab.assembly import describe
 
     described = [describe(config) | ({"trained": f"{done} steps so far"} if done else {}) for config in configs]
     if "--json" in line.flags:

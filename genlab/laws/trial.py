@@ -16,13 +16,13 @@ from pytorch_lightning import Trainer
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from genlab.assembly import build_module, quiet
 from genlab.build import build, locate
 from genlab.data.base import Examples
 from genlab.data.batches import Batches
 from genlab.errors import DataError
 from genlab.noise import Noise
 from genlab.spec import Spec
-from genlab.train import build_module, quiet
 from genlab.training.module import Module
 from genlab.training.settings import Settings
 from genlab.training.storage import AtomicIO
