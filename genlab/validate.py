@@ -192,6 +192,9 @@ def check_job(
         nets = list(wrong_nets(composed.config, composed.targets))
         hanging = {key for _, keys in nets for key in keys}
         named = [*strays(composed, folders), *(net for net, _ in nets), *start(composed.config)]
+        if (trusting := composed.config.get("plugins")) and not any(word.key == "plugins" for word in words):
+            reason = "no file makes anything trusted; what you trust is typed"
+            named.append(ConfigError("plugins", trusting, reason))
         for error in [*named, *mistakes(composed.config, sound)]:
             if error.key.partition(".")[0] in doubtful or error.key in hanging:
                 continue

@@ -733,3 +733,17 @@ def test_a_file_that_overrides_other_groups_without_saying_so_is_told_how(tmp_pa
     told = str(error.value)
     assert f"- override /loss: elbo: takes '# @package _global_' as the first line of its file   ({path})" in told
     assert "optimizer.lrr=3" in told
+
+
+def test_an_experiment_has_its_seed_and_all_the_keys_of_no_group_but_for_what_is_trusted(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    path, folders = tmp_path / "experiment" / "mine.yaml", [str(tmp_path)]
+    path.write_text("# @package _global_\nseed: 5\ncompile: true\n")
+    words = ["model=vae", "data=digits", "experiment=mine"]
+    config = validate.check(words, folders).config
+    assert (config["seed"], config["compile"]) == (5, True)
+    assert validate.check([*words, "seed=7"], folders).config["seed"] == 7
+    path.write_text("# @package _global_\nseed: q\ninit_from: /abc\nplugins: [wicked]\n")
+    found = problems(*words, folders=folders)
+    assert {*found} == {"seed", "init_from", "plugins"} and all("mine.yaml" in error.source for error in found.values())
+    assert not build.trusted("wicked.Net")
