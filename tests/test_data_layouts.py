@@ -362,6 +362,17 @@ def test_all_unreadable_pictures_of_all_splits_are_told_at_once(tmp_path, size):
     assert not [path for path in (tmp_path / "cache").iterdir() if path.name.startswith(".")]
 
 
+def test_neither_a_picture_meant_to_fill_the_memory_nor_a_pipe_is_waited_for(tmp_path):
+    tree(tmp_path / "few", 12)
+    os.mkfifo(tmp_path / "few" / "pipe.png")
+    data = Folder(path=str(tmp_path / "few"), root=str(tmp_path), size=8)
+    data.prepare()
+    assert sum(len(data.split(name).x) for name in ("train", "val", "test")) == 12
+    Image.new("1", (20000, 20000)).save(tmp_path / "few" / "huge.png")
+    with pytest.raises(DataError, match=r"few/huge\.png: not a readable image: Image size \(400000000 pixels\)"):
+        Folder(path=str(tmp_path / "few"), root=str(tmp_path), size=8).prepare()
+
+
 def renewed(data: Images, *files: Path) -> bool:
     """Whether files are decoded again when their content is replaced; left alone they are not."""
     before = data.split("train").x.clone()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,8 +37,9 @@ def image_files(folder: Path) -> list[tuple[str, int, int]]:
                 if entry.is_dir():
                     waiting.append(entry.path)
                 elif entry.name.lower().endswith(SUFFIXES):
-                    stat = entry.stat()
-                    found.append((entry.path[start:], stat.st_size, stat.st_mtime_ns))
+                    status = entry.stat()
+                    if stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+                        found.append((entry.path[start:], status.st_size, status.st_mtime_ns))
     return sorted(found)
 
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from PIL import Image
 
 from genlab.errors import DataError
 
 BLOCK = 256  # images decoded between two writes
 NAMED = 3  # unreadable ones that are named; of the others their number is told
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError)
-"""What Pillow raises on damaged files."""
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+"""What Pillow raises on files that are damaged, or so large that they may be meant to fill the memory."""
 OWN = "~/.cache/genlab/cache"
 """Where decoded files lie if they may not lie in the data root."""
 ELSEWHERE = "data.root= or GENLAB_DATA names another data root, which may hold links to the data sets of this one"
