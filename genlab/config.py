@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from genlab.choices import recipe, referring
 from genlab.errors import ConfigError
+from genlab.jobs import held
 from genlab.presets import conf_folder
 
 VERSION_BASE = "1.3"
@@ -65,6 +66,7 @@ def compose(name: str, overrides: Sequence[str], folders: Sequence[str] = ()) ->
     """
     overrides = [*overrides, *search_path(overrides, [*_above, *folders])]
     with (
+        held(),  # broken off, Hydra fails in ways of its own
         _session(),
         searching(overrides),
         hydra.initialize_config_dir(str(conf_folder()), version_base=VERSION_BASE),

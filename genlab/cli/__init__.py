@@ -31,31 +31,46 @@ def answer(arguments: list[str]) -> int:
     """Run one command line and tell what it ended in; the exit code."""
     try:
         return run(arguments)
-    except GenlabError as error:
-        if debugging():
+    except KeyboardInterrupt:
+        return interrupted()
+    except Exception as error:
+        if broken_off(error):
+            return interrupted()
+        if debugging() and not isinstance(error, BrokenPipeError):
             raise
+        return end(error)
+
+
+def interrupted() -> int:
+    """Tell of a Ctrl-C; the exit code."""
+    print("interrupted", file=sys.stderr)
+    return 130
+
+
+def broken_off(error: BaseException | None) -> bool:
+    """Did an error come of a Ctrl-C, as in libraries that fail while they leave what it has broken off?"""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def end(error: Exception) -> int:
+    """Tell of an error; the exit code."""
+    if isinstance(error, GenlabError):
         complain(error)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left must not fail again at exit
         return 1
-    except OSError as error:
-        if debugging():
-            raise
+    if isinstance(error, OSError):
         lost = "what was to be printed: " if error.errno == errno.ENOSPC else ""  # files say where they are
         where = f"{error.filename}: " if error.filename else lost
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 1
-    except Exception as error:
-        if debugging():
-            raise
-        from genlab.plugins import told
+    from genlab.plugins import told
 
-        print(f"error: {told(error)}   (GENLAB_DEBUG=1 shows where)", file=sys.stderr)
-        return 1
+    print(f"error: {told(error)}   (GENLAB_DEBUG=1 shows where)", file=sys.stderr)
+    return 1
 
 
 def debugging() -> bool:

@@ -127,10 +127,10 @@ def look(line: Line) -> int:
 def resume(resumed: list[str], line: Line) -> int:
     """``genlab train run=FOLDER``: from the folder alone, without Hydra."""
     from genlab.cli.resume import check
-    from genlab.jobs import end_with_parent
+    from genlab.jobs import heed_parent
     from genlab.run import Run, alone, rank
 
-    end_with_parent()
+    heed_parent()
     folders = {word.partition("=")[2] for word in resumed}
     if len(folders) > 1 or "" in folders:
         raise UsageError("run=: one folder of a run is wanted, run=outputs/vae")
