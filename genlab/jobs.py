@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +32,39 @@ DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 @contextlib.contextmanager
 def sharing() -> Iterator[None]:
     """Within the block workers run jobs side by side. Ctrl-C, which a terminal sends to all, and which goes on to the
-    workers where it is sent to this process alone, ends the block once every worker's job has saved; a second time, it
-    ends it at once. (A job that gets it twice within a second takes it for one.)
+    workers where it is sent to this process alone, ends the block once every worker's job has saved; a second time, or
+    before there is a worker, at once. (A job that gets it twice within a second takes it for one.)
+
+    Workers inherit that it waits, lest it breaks one off that is being started; ``listening`` hears of it. Here a
+    thread that does nothing else receives it, and Python tells this one.
 
     Raises:
         KeyboardInterrupt: it came.
     """
+    resource_tracker.ensure_running()  # by now, for it lets signals through when it has started
     asked: list[int] = []
 
     def ask(number: int, frame: Any) -> None:
-        if asked:
+        workers = [worker.pid for worker in multiprocessing.active_children() if worker.pid is not None]
+        if asked or not workers:
             raise KeyboardInterrupt
         asked.append(number)
-        for process in [worker.pid for worker in multiprocessing.active_children() if worker.pid is not None]:
+        for worker in workers:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(process, number)
+                os.kill(worker, number)
 
+    ended = threading.Event()
+    threading.Thread(target=ended.wait, daemon=True).start()
     before = signal.signal(signal.SIGINT, ask)
     os.environ[SHARED] = str(os.getpid())
     try:
-        yield
+        with held():
+            yield
+    except Exception:  # of a worker that it broke off all the same
+        if not asked:
+            raise
     finally:
+        ended.set()
         signal.signal(signal.SIGINT, before)
         del os.environ[SHARED]
     if asked:
@@ -72,6 +85,16 @@ def held(when: bool = True) -> Iterator[None]:
     own. And where ranks are started, it reaches every process of a terminal, and one that died of it would take the
     others with it unsaved: it waits until they can answer it, after their first step. Ranks inherit that it waits."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD if when else ())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def listening(when: bool = True) -> Iterator[None]:
+    """Within the block Ctrl-C is heard, one that has waited, too."""
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD if when else ())
     try:
         yield
     finally:
@@ -108,7 +131,8 @@ def run_job(folder: str | Path) -> float | None:
 
     with answered_by(pass_on):
         # In a group of its own Ctrl-C reaches it through us alone, and so once, as does a signal sent to us alone.
-        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, process_group=0)
+        with held():  # which the job inherits, until it can answer
+            process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, process_group=0)
         for number in list(received):  # while it was being started
             pass_on(number)
         code = process.wait()
@@ -121,13 +145,17 @@ def run_job(folder: str | Path) -> float | None:
     return run.info.get("best")
 
 
-def end_with_parent() -> None:
-    """In a job: be sent SIGTERM, which saves and stops, when the sweep that started it dies, by whatever death.
+def heed_parent() -> None:
+    """In a job: answer Ctrl-C from now on, and be sent SIGTERM, which saves and stops, when the sweep that started it
+    dies, by whatever death.
 
     By Linux's own means, of which elsewhere there are none: there a sweep that is killed leaves its job running.
     """
     parent = os.environ.pop(PARENT, None)
-    if parent is None or not sys.platform.startswith("linux"):
+    if parent is None:
+        return
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+    if not sys.platform.startswith("linux"):
         return
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGTERM)

@@ -104,7 +104,7 @@ def task(config: DictConfig) -> float | None:
         except GenlabError as error:  # Hydra would print words of its own about it
             made.append(error)
         return None
-    from genlab.jobs import a_worker, run_job
+    from genlab.jobs import a_worker, listening, run_job
 
     if stopped:
         return math.inf
@@ -125,7 +125,8 @@ def task(config: DictConfig) -> float | None:
         run.note(status="created", error=None)
     print(f"job {number}: {folder}", file=sys.stderr, flush=True)
     try:
-        return run_job(folder)
+        with listening(a_worker()):
+            return run_job(folder)
     except KeyboardInterrupt:
         if not a_worker():
             raise

@@ -127,6 +127,12 @@ def test_files_that_cannot_be_had_are_one_line(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == "error: hydra.run.dir: no folder can be made at file/run: Not a directory\n"
 
 
+def after(first, then):
+    """An error that came of another."""
+    then.__context__ = first
+    return then
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -134,6 +140,8 @@ def test_files_that_cannot_be_had_are_one_line(tmp_path, monkeypatch, capsys):
         (ConfigError("a", 1, "b"), 2),
         (ConfigErrors([ConfigError("a", 1, "b")]), 2),
         (KeyboardInterrupt(), 130),
+        (after(KeyboardInterrupt(), ValueError("what a library fails with once it is broken off")), 130),
+        (after(ValueError("x"), GenlabError("y")), 1),
     ],
 )
 def test_exit_codes(error, code, monkeypatch):
@@ -586,6 +594,21 @@ def test_a_job_ends_with_the_sweep_that_started_it(tmp_path):
     while Run(folder).info.get("status") == "training" and time.monotonic() < deadline:
         time.sleep(0.1)
     assert Run(folder).info["status"] == "interrupted" and Run(folder).info["step"] >= 100
+
+
+@pytest.mark.parametrize("begun", ["multirun.yaml", "seed=0/config.yaml", "seed=1/run.yaml"])
+def test_a_sweep_of_several_workers_that_is_interrupted_while_they_start_ends_quietly(tmp_path, begun):
+    words = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "model=gan", "data=moons", "seed=0,1,2"]
+    command = [sys.executable, "-m", "genlab", "train", *words, "trainer.max_steps=1000000", "hydra.sweep.dir=sweep"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([*command, *NARROW], cwd=tmp_path, start_new_session=True, **quiet)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "sweep" / begun).is_file() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130 and "0 of 3 jobs done" in said and "seed=2" in said
+    assert "Traceback" not in said and said.splitlines()[-1] == "interrupted"
 
 
 @pytest.mark.parametrize("send", [os.killpg, os.kill], ids=["to all", "to the sweep alone"])
