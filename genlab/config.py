@@ -114,7 +114,14 @@ def plainly(error: Exception) -> ConfigError:
         lines and lines[0].endswith(":") and cause is not None
     ):  # "In 'x': ConfigTypeError raised while composing config:"
         lines = [f"{lines[0].partition(':')[0]}: {' '.join(str(cause).split())}", *lines[1:]]
-    return ConfigError(str(key), "?", lines[0] if lines else type(error).__name__)
+    if not lines and cause is not None:  # as Hydra does not repeat what OmegaConf says
+        lines = str(cause).splitlines()[:1]
+    reason = re.sub(
+        r"^In '[^']*': ",
+        "",
+        re.sub(r" (full_key|reference_type|object_type|value): ?.*", "", lines[0] if lines else ""),
+    )
+    return ConfigError(str(key), "?", reason or type(error).__name__)
 
 
 def folder_name(text: str) -> str:

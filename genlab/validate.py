@@ -20,6 +20,7 @@ from genlab.errors import ConfigError, nearest
 from genlab.presets import groups
 from genlab.run import no_run, settled
 from genlab.signatures import Argument, signature
+from genlab.validation.blame import composable
 from genlab.validation.contradictions import contradictions
 from genlab.validation.defaults import mend_files, unadded
 from genlab.validation.fits import fits
@@ -86,8 +87,9 @@ def check(
         if len(set(word.values)) < len(word.values):
             problems.add(ConfigError(word.key, ",".join(word.values), "names a value twice", "", "command line"))
     words = mend_groups(unadded(words, problems), folders, problems)
-    words, copies = mend_files(words, folders, problems)
+    words, copies, own = mend_files(words, folders, problems)
     plugins = admit_plugins(words, problems)
+    copies = composable(words, folders, copies, own, problems)
     with config.in_place(copies):
         checked = check_jobs(words, plugins, folders, problems, "" if multirun else advice)
     problems.stop()

@@ -747,3 +747,63 @@ def test_an_experiment_has_its_seed_and_all_the_keys_of_no_group_but_for_what_is
     found = problems(*words, folders=folders)
     assert {*found} == {"seed", "init_from", "plugins"} and all("mine.yaml" in error.source for error in found.values())
     assert not build.trusted("wicked.Net")
+
+
+def planted(folder: Path, name: str, text: str, *words: str) -> dict[str, ConfigError]:
+    """What is wrong with a line that takes a file, besides the two mistakes in words that follow, which are there."""
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+    group, _, option = name.removesuffix(".yaml").rpartition("/")
+    found = problems("data=digits", *words, f"{group}={option}", "seed=q", "optimizer.lrr=1", folders=[str(folder)])
+    assert found.pop("seed").reason == "must be a whole number" and found.pop("optimizer.lrr").suggestion == "lr"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("written", "key", "said"),
+    [
+        ("model: vae", "model", "must be a mapping, or stand in defaults: - override /model: vae"),
+        ("defaults: [override /model: 3]", "model", "takes the name of an option"),
+        ("defaults: [override /model: {a: b}]", "model", "takes the name of an option"),
+        ("model: {latent: '${nope.x}'}", "model.latent", "Interpolation key 'nope.x' not found"),
+        ("model: {latent: '${oc.nope:3}'}", "model.latent", "Unsupported interpolation type oc.nope"),
+        ("model: {latent: '${model.latent}'}", "model.latent", "Recursive interpolation detected"),
+        ("model: {latent: '${bad'}", "model.latent", "no viable alternative at input '${bad'"),
+        ("hydra: {run: {dr: x}}", "hydra.run.dr", "Key 'dr' not in 'RunDir'"),
+        ("hydra: 3", "hydra", "Merge error: int is not a subclass of HydraConf."),
+        ("hydra: {sweeper: {params: [a]}}", "hydra", "Cannot merge DictConfig with ListConfig"),
+        ("model: {decoder: [1]}", "model", "Cannot merge DictConfig with ListConfig"),
+    ],
+)
+def test_what_hydra_cannot_compose_of_an_experiment_hides_nothing(tmp_path, written, key, said):
+    found = planted(tmp_path, "experiment/mine.yaml", f"# @package _global_\n{written}\n", "model=vae")
+    assert {*found} == {key} and found[key].reason == said and "mine.yaml" in found[key].source
+
+
+def test_two_places_that_cannot_be_composed_are_told_beside_what_is_wrong_around_them(tmp_path):
+    text = "defaults: [vae, _self_]\nlatent: ${nope}\nencoder: {width: '${oc.nope:3}', widht: 3}\ndecoder: {layrs: 2}\n"
+    found = planted(tmp_path, "model/mine.yaml", text)
+    assert {*found} == {"model.latent", "model.encoder.width", "model.encoder.widht", "model.decoder.layrs"}
+    assert all("mine.yaml" in error.source for error in found.values())
+
+
+def test_a_file_that_builds_on_itself_is_told(tmp_path):
+    found = planted(tmp_path, "model/mine.yaml", "defaults: [mine]\n")
+    assert found["model"].reason == "builds on itself: model/mine.yaml -> model/mine.yaml"
+    (tmp_path / "model" / "other.yaml").write_text("defaults: [mine]\n")
+    found = planted(tmp_path, "model/mine.yaml", "defaults: [other]\n")
+    (error,) = found.values()
+    assert error.reason.endswith("mine.yaml -> model/other.yaml -> model/mine.yaml") and "other.yaml" in error.source
+
+
+def test_mistakes_of_a_file_that_has_a_package_of_its_own_name_it(tmp_path):
+    found = planted(tmp_path, "model/mine.yaml", "defaults: [vae, _self_]\nlatent: q\nencoder: {widht: 3}\n")
+    assert {*found} == {"model.latent", "model.encoder.widht"}
+    assert all("mine.yaml" in error.source for error in found.values())
+
+
+def test_a_slip_in_a_target_is_mended_by_what_is_nearest_to_it():
+    found = problems("model=vae", "data=digits", "optimizer._target_=torch.optim.Adm", "optimizer.lrr=1")
+    assert found["optimizer._target_"].suggestion == "torch.optim.Adam" and found["optimizer.lrr"].suggestion == "lr"
+    found = problems("model=vae", "data=digits", "loss._target_=genlab.loses.elbo.ELBO")
+    assert found["loss._target_"].suggestion == "genlab.losses.elbo.ELBO"

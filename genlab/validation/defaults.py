@@ -93,21 +93,25 @@ def unadded(words: Sequence[Word], problems: Problems) -> list[Word]:
     return found
 
 
-def mend_files(words: Sequence[Word], folders: Sequence[str], problems: Problems) -> tuple[list[Word], dict[str, str]]:
-    """The words, with others added for options that are none, and the text of files whose lists are mended by their
-    paths below a folder; a word whose file cannot be mended is left out with all that hangs on it."""
+def mend_files(
+    words: Sequence[Word], folders: Sequence[str], problems: Problems
+) -> tuple[list[Word], dict[str, str], dict[str, Path]]:
+    """The words, with others added for options that are none; the text of files whose lists are mended by their paths
+    below a folder; and all files of the user's own that are built on, by these. A word whose file cannot be mended is
+    left out with all that hangs on it."""
     ours, known, typed = conf_folder(), groups(folders), {word.key for word in words}
     added, lost = [], set()
     lists: dict[str, tuple[Path, str, list[Entry], list[Entry]]] = {}
-    reached = [
-        (word.key, word.key, option)
+    reached: list[tuple[str, str, str, tuple[str, ...]]] = [
+        (word.key, word.key, option, ())
         for word in words
         if word.group and word.prefix != "~" and folders
         for value in word.values
         for option in value.strip("[]").split(",")
     ]
-    for root, group, option in reached:  # it grows by what the files build on
+    for root, group, option, above in reached:  # it grows by what the files build on
         name = f"{group}/{option}.yaml"
+        chain = (*above, name)
         path = next((path for folder in [ours, *map(Path, folders)] if (path := folder / name).is_file()), None)
         if path is None or name in lists:
             continue
@@ -128,19 +132,37 @@ def mend_files(words: Sequence[Word], folders: Sequence[str], problems: Problems
             if entry.overrides and not (whole or entry.package or entry.group.startswith("hydra/")):
                 problems.add(about(entry, f"takes '# {GLOBAL}' as the first line of its file", shown(path)))
                 continue
+            if told := amiss(entry, chain, shown(path)):
+                problems.add(told)
+                lost |= {root} if entry.options else set()
+                continue
             right = entry if ours in path.parents else mend_group(entry, known, problems, shown(path))
             if right is not None and (right.group == root or right.group not in typed):  # else what is typed counts
                 group = right.group
                 right, stand_ins = mend_options(right, known, problems, shown(path))
                 added += stand_ins if group != root else []
-                reached += [(root, group, option) for option in right.options] if right else []
+                reached += [(root, group, option, chain) for option in right.options] if right else []
             mended += [right] if right else []
     there = {*of_a_run(), *(entry.group for *_, mended in lists.values() for entry in mended if not entry.overrides)}
     copies = {}
     for name, (path, key, entries, mended) in lists.items():
         if (sound := mend_overrides(mended, there, problems, shown(path))) != entries or key != "defaults":
             copies[name] = with_list(path.read_text(encoding="utf-8"), key, [entry.written for entry in sound])
-    return [word for word in [*words, *added] if word.key.partition(".")[0] not in lost], copies
+    own = {name: path for name, (path, *_) in lists.items() if ours not in path.parents}
+    return [word for word in [*words, *added] if word.key.partition(".")[0] not in lost], copies, own
+
+
+def amiss(entry: Entry, chain: tuple[str, ...], source: str) -> ConfigError | None:
+    """What is wrong with an entry that names no option at all, or a file that it stands in itself, by a ``chain``."""
+    if not all(
+        one is None or isinstance(one, str) for one in (entry.named if isinstance(entry.named, list) else [entry.named])
+    ):
+        return about(entry, "takes the name of an option", source)
+    for option in entry.options:
+        if (name := f"{entry.group}/{option}.yaml") in chain:
+            round_about = " -> ".join([*chain[chain.index(name) :], name])
+            return about(entry, f"builds on itself: {round_about}", source)
+    return None
 
 
 def list_of(path: Path, problems: Problems) -> tuple[str, Any]:
@@ -165,8 +187,9 @@ def malformed(path: Path, listed: Any, known: Mapping[str, Sequence[str]]) -> It
     if GLOBAL not in path.read_text(encoding="utf-8"):
         return
     for key, value in read(path).items():
-        if key in NEEDED and value is not None and not isinstance(value, (str, Mapping)):
-            yield ConfigError(key, value, "must be a mapping, or stand in defaults", "", shown(path))
+        if key in NEEDED and value is not None and not isinstance(value, Mapping) and "${" not in str(value):
+            advice = f": - override /{key}: {value}" if isinstance(value, str) else ""
+            yield ConfigError(key, value, f"must be a mapping, or stand in defaults{advice}", "", shown(path))
 
 
 def of_a_run() -> list[str]:

@@ -44,16 +44,16 @@ BARE = {"seed": "int", "compile": "bool", "plugins": "list[str]", "init_from": "
 def mistakes(whole: Mapping[str, Any], sound: Mapping[str, Any] | None = None) -> Iterator[ConfigError]:
     """Contradictions (of ``sound`` in its place, if given), targets, keys and types of a composed config."""
     named = [*nodes({name: value for name, value in whole.items() if name != "choices"})]
-    if broken := [error for key, node in named if (error := no_python(f"{key}._target_", node["_target_"]))]:
-        yield from broken  # beyond which nothing is known
-        return
-    yield from contradictions(whole if sound is None else sound)  # these know better than types what to write
+    broken = {key: error for key, node in named if (error := no_python(f"{key}._target_", node["_target_"]))}
+    yield from broken.values()
+    if not broken:  # beyond whose own keys nothing is known
+        yield from contradictions(whole if sound is None else sound)  # these know better than types what to write
     for key, takes in BARE.items():
         argument = Argument(key, parsed(takes), None, "")
         if key in whole and not may_be(argument, whole[key]):
             yield wrong_type(key, whole[key], argument)
     for key, node in named:
-        yield from check_node(key, node)
+        yield from check_node(key, node) if key not in broken else ()
 
 
 def no_python(key: str, target: Any) -> ConfigError | None:
@@ -93,18 +93,23 @@ def check_target(key: str, target: Any) -> ConfigError | None:
     """Is the target of a trusted package, and there?"""
     if not isinstance(target, str) or "." not in target:
         return ConfigError(key, target, "write package.module.Name")
-    if not build.trusted(target):
-        return ConfigError(key, target, build.untrusted(target))
     module, _, name = target.rpartition(".")
+    if not build.trusted(target):
+        near = near_module(module, name)
+        return ConfigError(key, target, build.untrusted(target), near if build.trusted(near) else "")
     if (error := no_python(key, target)) or signature(target) is not None:
         return error
     if locate(module) is None:
         return ConfigError(
             key, target, f"there is no module '{module}'{beside(module, name)}", near_module(module, name)
         )
-    inside = modules(module)
-    near = nearest(name, known := {last: owner for owner in [*inside, module] for last in names(owner)})
-    return ConfigError(key, target, f"'{module}' has no '{name}'", f"{known[near]}.{near}" if near else "")
+    for known in (
+        {last: module for last in names(module)},
+        {last: one for one in modules(module) for last in names(one)},
+    ):
+        if near := nearest(name, known):
+            return ConfigError(key, target, f"'{module}' has no '{name}'", f"{known[near]}.{near}")
+    return ConfigError(key, target, f"'{module}' has no '{name}'")
 
 
 def modules(package: str) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from genlab.config import Composed
 from genlab.presets import conf_folder, read, shown
+from genlab.validation.defaults import GLOBAL, parsed
 from genlab.validation.mistakes import has
 from genlab.validation.words import Word
 
@@ -26,18 +27,29 @@ class Origin:
                 return "command line"
         group = key.partition(".")[0]
         for name in ("experiment", "recipe", "model", group):
-            option = self.choices.get(name)
-            for path in self.files(name, option):
-                if has(read(path), key if name != group or name == "model" else key.partition(".")[2]):
+            for path in self.files(name, self.choices.get(name)):
+                if sets(path, name, key):
                     return shown(path)
         return "command line" if any(word.key.partition(".")[0] == group for word in self.words) else ""
 
-    def files(self, group: str, option: Any) -> Iterator[Path]:
+    def files(self, group: str, option: Any, known: tuple[Path, ...] = ()) -> Iterator[Path]:
         """The file of an option and those it builds on."""
         for folder in self.folders:
             path = folder / group / f"{option}.yaml"
-            if path.is_file():
+            if path.is_file() and path not in known:
                 yield path
                 for entry in (read(path)).get("defaults") or []:
                     if isinstance(entry, str) and entry != "_self_":
-                        yield from self.files(group, entry)
+                        yield from self.files(group, entry, (*known, path))
+
+
+def sets(path: Path, group: str, key: str) -> bool:
+    """Does a file of a group set a key, or choose the option of the group that it is?"""
+    plain = read(path)
+    if GLOBAL not in path.read_text(encoding="utf-8"):
+        return key.startswith(f"{group}.") and has(plain, key.removeprefix(f"{group}."))
+    listed = plain.get("defaults") or []
+    chosen = (
+        [parsed(entry, group) for entry in listed if isinstance(entry, Mapping)] if isinstance(listed, list) else []
+    )
+    return has(plain, key) or any(entry.overrides and entry.group == key for entry in chosen)

@@ -1,0 +1,127 @@
+"""What Hydra cannot compose of the user's own files: found, told with its file, and left out, that checking may go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf.errors import MissingMandatoryValue
+
+from genlab import config
+from genlab.errors import ConfigError
+from genlab.presets import read, shown
+from genlab.validation.defaults import GLOBAL
+from genlab.validation.mistakes import Problems
+from genlab.validation.words import Word, overrides
+
+MOST = 4  # places that are looked for, of one command line
+
+Place = tuple[str, tuple[str, ...]]
+"""A file, by its path below a folder, and the keys that lead to what stands in it."""
+
+
+def composable(
+    words: Sequence[Word],
+    folders: Sequence[str],
+    copies: Mapping[str, str],
+    own: Mapping[str, Path],
+    problems: Problems,
+) -> dict[str, str]:
+    """The texts that stand for files of the user's ``own``, ``copies`` at first, without what nothing can be composed
+    of, each such place a problem."""
+    texts = dict(copies)
+
+    def failure(chosen: Sequence[Word], changed: Mapping[str, str]) -> Exception | None:
+        try:
+            with config.in_place({**texts, **changed}):
+                config.compose("train", overrides(chosen), folders)
+        except config.COMPOSE_ERRORS as error:
+            return error
+        return None
+
+    groups = [word for word in words if word.group and not word.package]
+    if not own or failure(words, {}) is None:
+        return texts
+    for _ in range(MOST):
+        error = failure(groups, {})
+        found = (
+            None
+            if error is None or isinstance(error, MissingMandatoryValue)
+            else culprit(error, own, texts, groups, failure)
+        )
+        if found is None:
+            break
+        name, keys, text = found
+        texts[name] = text
+        problems.add(about(error, own[name], keys, whole_key(name, own[name], keys)))
+    return texts
+
+
+def culprit(
+    error: Exception | None,
+    own: Mapping[str, Path],
+    texts: Mapping[str, str],
+    words: Sequence[Word],
+    failure: Callable[[Sequence[Word], Mapping[str, str]], Exception | None],
+) -> tuple[str, tuple[str, ...], str] | None:
+    """The place without which an error does not come, and the text of its file then."""
+    for name, keys in suspects(error, own):
+        text = without(texts.get(name) or own[name].read_text(encoding="utf-8"), keys)
+        if str(failure(words, {name: text})) != str(error):
+            return name, keys, text
+    return None
+
+
+def suspects(error: Exception | None, own: Mapping[str, Path]) -> Iterator[Place]:
+    """Places in the user's files, the likeliest first: where the key stands that the error names, then their uppermost
+    keys, those of a file that it names before others."""
+    full = named(error)
+    places: list[tuple[int, Place]] = []
+    for name, path in own.items():
+        for top in (key for key in read(path) if key != "defaults"):
+            key = whole_key(name, path, (str(top),))
+            inner = full.removeprefix(f"{key}.").split(".") if full.startswith(f"{key}.") else []
+            if inner and stands(read(path), (str(top), *inner)) is not None:
+                places.append((0, (name, (str(top), *inner))))
+            likely = full == key or bool(inner) or f"'{name.removesuffix('.yaml')}'" in str(error)
+            places.append((1 if likely else 2, (name, (str(top),))))
+    yield from (place for _, place in sorted(places, key=lambda item: item[0]))
+
+
+def named(error: BaseException | None) -> str:
+    """The key that OmegaConf names, in an error or in what it came of."""
+    while error is not None:
+        if full := getattr(error, "full_key", None):
+            return str(full)
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def whole_key(name: str, path: Path, keys: Sequence[str]) -> str:
+    """The keys in a file as they stand in a whole config."""
+    within = [] if GLOBAL in path.read_text(encoding="utf-8") else name.rpartition("/")[0].split("/")
+    return ".".join([*within, *keys])
+
+
+def stands(plain: Any, keys: Sequence[str]) -> Any:
+    """What stands at keys; None where nothing does."""
+    for key in keys:
+        plain = plain.get(key) if isinstance(plain, Mapping) else None
+    return plain
+
+
+def without(text: str, keys: Sequence[str]) -> str:
+    """The text of a file without what stands at keys, its comments but for the first lost."""
+    plain = yaml.safe_load(text)
+    node = stands(plain, keys[:-1])
+    del node[keys[-1]]
+    return f"# {GLOBAL}\n" * (GLOBAL in text) + yaml.safe_dump(plain)
+
+
+def about(error: Exception | None, path: Path, keys: Sequence[str], key: str) -> ConfigError:
+    """What is wrong at keys of a file."""
+    value, reason = stands(read(path), keys), config.plainly(error or ValueError()).reason
+    told = "{...}" if isinstance(value, Mapping) else "[...]" if isinstance(value, list) else value
+    return ConfigError(key, told, reason, "", shown(path))
