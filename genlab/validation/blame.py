@@ -1,4 +1,4 @@
-"""What Hydra cannot compose of the user's own files: found, told with its file, and left out, that checking may go on."""
+"""What Hydra cannot compose of the user's own files: found, told with its file, left out, that checking may go on."""
 
 from __future__ import annotations
 
