@@ -105,10 +105,11 @@ def check_jobs(
     swept = [typed_last.get(word.key, word) for word in varied]  # in the order of Hydra's jobs
     swept += [word for word in words if word.key not in {word.key for word in varied}]
     added: dict[str, str] = {}
+    dropped: set[Word] = set()
     jobs, names, left_out = [], [], Problems()
     for choice in itertools.islice(itertools.product(*(word.values or ("",) for word in swept)), JOBS):
         job = [replace(word, values=(value,)) for word, value in zip(swept, choice, strict=True)]
-        composed = check_job(job, folders, own := Problems(), added)
+        composed = check_job(job, folders, own := Problems(), added, dropped)
         skipped = composed is not None and is_left_out(composed, own)
         for error in own.found.values():
             (left_out if skipped else problems).add(error)
@@ -159,10 +160,11 @@ def declared(words: Sequence[Word], folders: Sequence[str], problems: Problems, 
 
 
 def check_job(
-    words: Sequence[Word], folders: Sequence[str], problems: Problems, added: dict[str, str]
+    words: Sequence[Word], folders: Sequence[str], problems: Problems, added: dict[str, str], dropped: set[Word]
 ) -> Composed | None:
     """Check one combination of values; None where it does not compose. Keys that the config does not list but its
-    target takes are entered in ``added``."""
+    target takes are entered in ``added``, words that nothing composes with in ``dropped``, for the next combination."""
+    words = [word for word in words if word not in dropped]
     fixed = [word for word in words if word.group or word.prefix or word.key.startswith(("hydra.", "hydra/"))]
     free = [word for word in words if word not in fixed]
     composed: Composed | None
@@ -170,11 +172,11 @@ def check_job(
     try:
         composed = config.compose("train", overrides(words), folders)
     except COMPOSE_ERRORS:
-        base = composition(fixed, folders, problems)
+        base = composition(fixed, folders, problems, dropped)
         if base is None:
             return None
         listed = [word for word in free if has(base.config, word.key)]
-        base = composition([*fixed, *listed], folders, problems) or base
+        base = composition([*fixed, *listed], folders, problems, dropped) or base
         for word in free:
             if word not in listed and (error := unknown(word, base.config, [*groups(folders)])):
                 problems.add(error)
@@ -182,12 +184,16 @@ def check_job(
                 added[word.key] = "++"
         taken = [replace(word, prefix=added.get(word.key, word.prefix)) for word in words]
         taken = [word for word in taken if word not in free or has(base.config, word.key)]
-        composed = composition(taken, folders, problems)
+        composed = composition(taken, folders, problems, dropped)
     if composed is not None:
         composed = replace(composed, config=settled_whole(composed, words))
         slips = [word for word in words if (word.slip and word.key in PICKED) or misdirected(word)]
         apart = {word.key for word in slips}
-        own = composition([word for word in taken if word.key not in apart], folders, Problems()) if slips else None
+        own = (
+            composition([word for word in taken if word.key not in apart], folders, Problems(), dropped)
+            if slips
+            else None
+        )
         sound = settled_whole(own, words) if own else None
         origin = Origin(words, folders, composed)
         doubtful = {word.key for word in words if word.rest == STANDS_IN}
@@ -234,9 +240,12 @@ def start(config: Mapping[str, Any]) -> Iterator[ConfigError]:
         yield ConfigError("init_from", given, "no checkpoint there, neither a file nor a run that has one", near)
 
 
-def composition(words: Sequence[Word], folders: Sequence[str], problems: Problems) -> Composed | None:
-    """Hydra's composition; the words that it fails for are problems, and the rest is composed without them. None where
-    it is not a word that is at fault."""
+def composition(
+    words: Sequence[Word], folders: Sequence[str], problems: Problems, dropped: set[Word]
+) -> Composed | None:
+    """Hydra's composition; the words that it fails for are problems and ``dropped``, and the rest is composed without
+    them. None where it is not a word that is at fault."""
+    words = [word for word in words if word not in dropped]
     try:
         return config.compose("train", overrides(words), folders)
     except COMPOSE_ERRORS as whole:
@@ -248,8 +257,9 @@ def composition(words: Sequence[Word], folders: Sequence[str], problems: Problem
                 sound.append(word)
             except COMPOSE_ERRORS as single:
                 problems.add(refused(word, single))
+                dropped.add(word)
         if len(sound) < len(words):
-            return composition(sound, folders, problems)
+            return composition(sound, folders, problems, dropped)
         problems.add(config.plainly(whole))
         return None
 
