@@ -143,6 +143,14 @@ def test_interrupting_again_later_ends_it_at_once(tmp_path, monkeypatch, capsys)
     assert checkpoint.read(run.checkpoint("last"))["genlab"]["step"] == 10
 
 
+def test_what_a_killed_process_was_writing_does_not_stay(tmp_path):
+    run = make(tmp_path / "run", *GAN, "trainer.max_steps=1")
+    run.checkpoints.mkdir(exist_ok=True)
+    (run.checkpoints / ".last.ckpt.123.partial").write_bytes(b"half")
+    assert train.main(run.path) == 0
+    assert run.checkpoint("last").is_file() and not list(run.checkpoints.glob(".*"))
+
+
 def test_a_run_leaves_signals_and_memory_as_they_were(tmp_path):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     training = assembly.assemble(make(tmp_path / "a", *GAN, "trainer.max_steps=1"))
