@@ -35,8 +35,8 @@ def main(folder: str | Path) -> int:
     quiet()
     last = run.checkpoints / "last.ckpt"
     with writable(run, last), alone(run):
-        for left in run.checkpoints.glob(".*.partial") if rank() == 0 else ():  # by one that was killed as it wrote
-            left.unlink()
+        for partial in run.checkpoints.glob(".*.partial") if rank() == 0 else ():  # of one that was killed as it wrote
+            partial.unlink()
         removed = bool(run.info.get("step")) and any(run.checkpoints.glob("*.ckpt"))  # others were left
         state = begun(run, last) if last.is_file() or removed else None
         training = assemble(run)
