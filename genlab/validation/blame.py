@@ -46,11 +46,9 @@ def composable(
         return texts
     for _ in range(MOST):
         error = failure(groups, {})
-        found = (
-            None
-            if error is None or isinstance(error, MissingMandatoryValue)
-            else culprit(error, own, texts, groups, failure)
-        )
+        if error is None or isinstance(error, MissingMandatoryValue):  # which may be typed
+            break
+        found = culprit(error, own, texts, groups, failure)
         if found is None:
             break
         name, keys, text = found
@@ -60,7 +58,7 @@ def composable(
 
 
 def culprit(
-    error: Exception | None,
+    error: Exception,
     own: Mapping[str, Path],
     texts: Mapping[str, str],
     words: Sequence[Word],
@@ -74,7 +72,7 @@ def culprit(
     return None
 
 
-def suspects(error: Exception | None, own: Mapping[str, Path]) -> Iterator[Place]:
+def suspects(error: Exception, own: Mapping[str, Path]) -> Iterator[Place]:
     """Places in the user's files, the likeliest first: where the key stands that the error names, then their uppermost
     keys, those of a file that it names before others."""
     full = named(error)
@@ -120,8 +118,8 @@ def without(text: str, keys: Sequence[str]) -> str:
     return f"# {GLOBAL}\n" * (GLOBAL in text) + yaml.safe_dump(plain)
 
 
-def about(error: Exception | None, path: Path, keys: Sequence[str], key: str) -> ConfigError:
+def about(error: Exception, path: Path, keys: Sequence[str], key: str) -> ConfigError:
     """What is wrong at keys of a file."""
-    value, reason = stands(read(path), keys), config.plainly(error or ValueError()).reason
+    value, reason = stands(read(path), keys), config.plainly(error).reason
     told = "{...}" if isinstance(value, Mapping) else "[...]" if isinstance(value, list) else value
     return ConfigError(key, told, reason, "", shown(path))
