@@ -36,6 +36,7 @@ from genlab.extractors.base import WEIGHTS, Shared
 from genlab.extractors.digits import Digits
 from genlab.extractors.module import Module
 from genlab.metrics.base import Figure
+from genlab.metrics.choose import extractors
 from genlab.presets import conf_folder
 from genlab.run import Run
 from genlab.spec import Spec
@@ -667,6 +668,17 @@ def test_what_a_module_was_made_with_is_part_of_its_hash():
         patch.setattr(Scaled, "forward", lambda self, x: x.flatten(1))
         hashes = [Module(spec, net).hash for net in [*nets, buffered]]
         assert len({*hashes}) == len(hashes) and Module(spec, Scaled(1.0)).hash == hashes[0]
+
+
+def test_the_config_that_an_extractor_was_made_by_is_part_of_its_hash():
+    """For what a net keeps in a closure, say, nobody can tell."""
+    spec, module = Spec("image", (1, 8, 8), 17), {"_target_": "genlab.extractors.module.Module", "size": None}
+    nodes = [{"_target_": "torch.nn.Flatten"}, {"_target_": "torch.nn.Flatten", "start_dim": 1}]
+    (one,), (other,) = (extractors({"extractor": module | {"net": net}}, spec)[0] for net in nodes)
+    assert one.extractor.hash == other.extractor.hash and one.hash != other.hash
+    bundled = {"_target_": "genlab.extractors.digits.Digits", "weights": None}
+    (named,), _ = extractors({"extractor": bundled}, spec)
+    assert named.hash == named.extractor.hash  # as where nobody names it
 
 
 def test_code_beside_a_module_s_class_is_part_of_its_hash(tmp_path, monkeypatch):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from safetensors.torch import load
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from genlab.errors import ConfigError, GenlabError
 from genlab.spec import Spec
 
+TOLD = ("_target_", "weights", "name")  # keys of an extractor's config that its hash and its name tell
 WHOLE = "none"  # images are shown as they are
 WEIGHTS = Path(__file__).parent / "weights"  # those that the package ships
 SUMS = "SHA256SUMS"  # of them, beside them, as ``sha256sum --check`` reads it
@@ -73,12 +75,17 @@ class Shared(nn.Module):
 
     Args:
         extractor: asked when the batch is another one, or has been written to.
+        node: the config that it was made by, of which its hash need not know all.
     """
 
-    def __init__(self, extractor: Extractor):
+    def __init__(self, extractor: Extractor, node: Mapping[str, Any] | None = None):
         super().__init__()
         self.extractor = extractor
+        made_with = {key: value for key, value in (node or {}).items() if key not in TOLD and value is not None}
         self.name, self.hash = extractor.name, extractor.hash
+        if made_with:
+            written = json.dumps([self.hash, made_with], sort_keys=True, default=str)
+            self.hash = hashlib.sha256(written.encode()).hexdigest()[:12]
         self.resize = getattr(extractor, "resize", WHOLE)  # not every extractor of a user's says
         self.rounding = getattr(extractor, "rounding", WHOLE)
         self.dimensions, self.classes = extractor.dimensions, extractor.classes

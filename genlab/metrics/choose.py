@@ -95,7 +95,7 @@ def preferred(target: Any, options: Mapping[str, Any], spec: Spec) -> list[Share
         return []
     node = presets("extractor", options)[name]
     able: Any = locate(node["_target_"])
-    return [] if able.refuses(spec) else [Shared(build(node, spec=spec))]
+    return [] if able.refuses(spec) else [Shared(build(node, spec=spec), node)]
 
 
 def extractors(options: Mapping[str, Any], spec: Spec, alone: bool = True) -> tuple[list[Shared], list[str]]:
@@ -111,7 +111,7 @@ def extractors(options: Mapping[str, Any], spec: Spec, alone: bool = True) -> tu
         if refusal := target.refuses(spec):
             raise ConfigError("extractor", target.name, refusal)
         try:
-            return [Shared(build(node, spec=spec))], []
+            return [Shared(build(node, spec=spec), node)], []
         except ConfigError:
             raise
         except GenlabError as error:
@@ -124,7 +124,7 @@ def extractors(options: Mapping[str, Any], spec: Spec, alone: bool = True) -> tu
         target = locate(node["_target_"])
         if target.suits(spec):
             try:
-                found.append(Shared(build(node, spec=spec)))
+                found.append(Shared(build(node, spec=spec), node))
             except GenlabError as error:  # of its weights; nobody named it, so the figures of others go on
                 damaged.append(Passing(error))
         elif not target.refuses(spec):
