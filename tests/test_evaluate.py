@@ -677,7 +677,7 @@ def test_the_config_that_an_extractor_was_made_by_is_part_of_its_hash():
     (one,), (other,) = (extractors({"extractor": module | {"net": net}}, spec)[0] for net in nodes)
     assert one.extractor.hash == other.extractor.hash and one.hash != other.hash
     bundled = {"_target_": "genlab.extractors.digits.Digits", "weights": None}
-    (named,), _ = extractors({"extractor": bundled}, spec)
+    (named,), _ = extractors({"extractor": bundled}, build(DIGITS).spec)
     assert named.hash == named.extractor.hash  # as where nobody names it
 
 
