@@ -769,10 +769,10 @@ def planted(folder: Path, name: str, text: str, *words: str) -> dict[str, Config
         ("model: {latent: '${oc.nope:3}'}", "model.latent", "Unsupported interpolation type oc.nope"),
         ("model: {latent: '${model.latent}'}", "model.latent", "Recursive interpolation detected"),
         ("model: {latent: '${bad'}", "model.latent", "no viable alternative at input '${bad'"),
-        ("hydra: {run: {dr: x}}", "hydra.run.dr", "Key 'dr' not in 'RunDir'"),
+        ("hydra: {run: {dr: x}}", "hydra.run.dr", "Hydra has no such key"),
         ("hydra: 3", "hydra", "Merge error: int is not a subclass of HydraConf."),
-        ("hydra: {sweeper: {params: [a]}}", "hydra", "Cannot merge DictConfig with ListConfig"),
-        ("model: {decoder: [1]}", "model", "Cannot merge DictConfig with ListConfig"),
+        ("hydra: {sweeper: {params: [a]}}", "hydra.sweeper.params", "Cannot merge DictConfig with ListConfig"),
+        ("model: {decoder: [1]}", "model.decoder", "Cannot merge DictConfig with ListConfig"),
     ],
 )
 def test_what_hydra_cannot_compose_of_an_experiment_hides_nothing(tmp_path, written, key, said):

@@ -10,9 +10,10 @@ import yaml
 from omegaconf.errors import MissingMandatoryValue
 
 from genlab import config
-from genlab.errors import ConfigError
+from genlab.errors import ConfigError, nearest
 from genlab.presets import read, shown
 from genlab.validation.defaults import GLOBAL
+from genlab.validation.launchers import hydra_keys
 from genlab.validation.mistakes import Problems
 from genlab.validation.words import Word, overrides
 
@@ -65,9 +66,20 @@ def culprit(
     failure: Callable[[Sequence[Word], Mapping[str, str]], Exception | None],
 ) -> tuple[str, tuple[str, ...], str] | None:
     """The place without which an error does not come, and the text of its file then."""
-    for name, keys in suspects(error, own):
+
+    def lighter(name: str, keys: tuple[str, ...]) -> str:
         text = without(texts.get(name) or own[name].read_text(encoding="utf-8"), keys)
-        if str(failure(words, {name: text})) != str(error):
+        return text if str(failure(words, {name: text})) != str(error) else ""
+
+    for name, keys in suspects(error, own):
+        text = lighter(name, keys)
+        while text and isinstance(inside := stands(read(own[name]), keys), Mapping):
+            found = ((deeper, lighter(name, deeper)) for deeper in ((*keys, str(key)) for key in inside))
+            narrow = next((pair for pair in found if pair[1]), None)
+            if narrow is None:
+                break
+            keys, text = narrow
+        if text:
             return name, keys, text
     return None
 
@@ -121,5 +133,8 @@ def without(text: str, keys: Sequence[str]) -> str:
 def about(error: Exception, path: Path, keys: Sequence[str], key: str) -> ConfigError:
     """What is wrong at keys of a file."""
     value, reason = stands(read(path), keys), config.plainly(error).reason
+    if key.startswith("hydra.") and reason.startswith("Key "):
+        near = nearest(key.removeprefix("hydra."), [one.removeprefix("hydra.") for one in hydra_keys()])
+        return ConfigError(key, value, "Hydra has no such key", near and f"hydra.{near}", shown(path))
     told = "{...}" if isinstance(value, Mapping) else "[...]" if isinstance(value, list) else value
     return ConfigError(key, told, reason, "", shown(path))
