@@ -807,3 +807,11 @@ def test_a_slip_in_a_target_is_mended_by_what_is_nearest_to_it():
     assert found["optimizer._target_"].suggestion == "torch.optim.Adam" and found["optimizer.lrr"].suggestion == "lr"
     found = problems("model=vae", "data=digits", "loss._target_=genlab.loses.elbo.ELBO")
     assert found["loss._target_"].suggestion == "genlab.losses.elbo.ELBO"
+
+
+def test_classes_of_digits_and_ways_of_sharing_are_checked_with_all_else():
+    for data in ("digits", "mnist", "svhn"):
+        found = problems("model=vae", f"data={data}", "data.classes=[77]", "model.foo=1")
+        assert "data.classes" in found and "model.foo" in found
+    found = problems("model=vae", "data=digits", "trainer.strategy=ddpp", "model.foo=1")
+    assert found["trainer.strategy"].suggestion == "ddp" and "model.foo" in found

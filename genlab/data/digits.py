@@ -21,7 +21,7 @@ class Digits(Images):
     channels: ClassVar[int] = 1
     native: ClassVar[tuple[int, int]] = (8, 8)
     native_levels: ClassVar[int] = 17
-    class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
+    class_names: ClassVar[tuple[str, ...]] = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 
     def read(self, part: str) -> tuple[np.ndarray, np.ndarray]:
         from sklearn.datasets import load_digits

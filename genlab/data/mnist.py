@@ -38,7 +38,7 @@ class MNIST(Images):
     name: ClassVar[str] = "mnist"
     channels: ClassVar[int] = 1
     native: ClassVar[tuple[int, int]] = (28, 28)
-    class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
+    class_names: ClassVar[tuple[str, ...]] = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
     downloads: ClassVar[tuple[Download, ...]] = tuple(
         Download(name, f"md5:{md5}", tuple(mirror + name for mirror in MIRRORS)) for name, md5 in MD5.items()
     )

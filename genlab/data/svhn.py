@@ -29,7 +29,7 @@ class SVHN(Images):
 
     name: ClassVar[str] = "svhn"
     native: ClassVar[tuple[int, int]] = (32, 32)
-    class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
+    class_names: ClassVar[tuple[str, ...]] = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
     downloads: ClassVar[tuple[Download, ...]] = tuple(
         Download(name, f"md5:{md5}", tuple(mirror + name for mirror in MIRRORS)) for name, md5 in MD5.items()
     )

@@ -27,7 +27,9 @@ class Settings:
         precision: 32, bf16-mixed or 16-mixed.
         channels_last: images and weights of convolutions have their channels innermost in memory, as the matrix units
             of GPUs have them in 16 bits; figures are the same up to rounding.
-        accelerator: auto, cpu, gpu; devices, num_nodes, strategy: as Lightning has them.
+        accelerator: auto, cpu, gpu; devices, num_nodes: as Lightning has them.
+        strategy: how ranks share the work: ddp has all weights on each, fsdp shards them; auto: ddp where there are
+            several.
         log_every: steps between two rows of metrics.csv.
         validate_every: steps between two validations, None: an epoch, but at most 20 times in a run.
         checkpoint_every: steps between two checkpoints; there is one at step 100 too, and at the end.
@@ -52,7 +54,7 @@ class Settings:
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"] = "auto"
     devices: int | str = "auto"
     num_nodes: int = 1
-    strategy: str = "auto"
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     log_every: int = 50
     validate_every: int | None = None
     checkpoint_every: int = 1000
