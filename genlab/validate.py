@@ -25,14 +25,11 @@ from genlab.validation.contradictions import contradictions
 from genlab.validation.defaults import mend_files, unadded
 from genlab.validation.fits import fits
 from genlab.validation.launchers import hydra_keys
-from genlab.validation.mistakes import BARE, Problems, check_target, free_form, has, mistakes, not_taken
+from genlab.validation.mistakes import BARE, PICKED, Problems, check_target, free_form, has, mistakes, not_taken
 from genlab.validation.origin import Origin
 from genlab.validation.words import STANDS_IN, Word, admit_plugins, mend_groups, overrides, read
 
 JOBS = 64  # of a sweep that are checked one by one
-PICKED = ("loss", "penalty", "optimizer")
-"""Groups of which a model's preset has a choice of its own. It counts for contradictions where a typed one is a slip,
-for the option that is spelt most alike need not go with the model."""
 
 
 @dataclass(frozen=True)

@@ -815,3 +815,10 @@ def test_classes_of_digits_and_ways_of_sharing_are_checked_with_all_else():
         assert "data.classes" in found and "model.foo" in found
     found = problems("model=vae", "data=digits", "trainer.strategy=ddpp", "model.foo=1")
     assert found["trainer.strategy"].suggestion == "ddp" and "model.foo" in found
+
+
+def test_a_slip_in_a_target_of_a_file_hides_no_contradiction_beside_it(tmp_path):
+    text = "# @package _global_\ndefaults: [override /model: wgan_gp, override /loss: elbo]\n"
+    text += "training: {_target_: genlab.training.adversarial.Adversaril}\n"
+    found = planted(tmp_path, "experiment/mine.yaml", text)
+    assert {*found} == {"loss", "training._target_"}

@@ -39,6 +39,9 @@ class Problems:
 
 BARE = {"seed": "int", "compile": "bool", "plugins": "list[str]", "init_from": "str | None", "skip_refused": "bool"}
 """Types of the keys that belong to no group."""
+PICKED = ("loss", "penalty", "optimizer")
+"""Groups of which a model's preset has a choice of its own. It counts for contradictions where a typed one is a slip,
+for the option that is spelt most alike need not go with the model."""
 
 
 def mistakes(whole: Mapping[str, Any], sound: Mapping[str, Any] | None = None) -> Iterator[ConfigError]:
@@ -47,13 +50,26 @@ def mistakes(whole: Mapping[str, Any], sound: Mapping[str, Any] | None = None) -
     broken = {key: error for key, node in named if (error := no_python(f"{key}._target_", node["_target_"]))}
     yield from broken.values()
     if not broken:  # beyond whose own keys nothing is known
-        yield from contradictions(whole if sound is None else sound)  # these know better than types what to write
+        known = whole if sound is None else sound
+        likely = {group: part if group in PICKED else meant(part) for group, part in known.items()}
+        yield from contradictions(likely)  # these know better than types what to write
     for key, takes in BARE.items():
         argument = Argument(key, parsed(takes), None, "")
         if key in whole and not may_be(argument, whole[key]):
             yield wrong_type(key, whole[key], argument)
     for key, node in named:
         yield from check_node(key, node) if key not in broken else ()
+
+
+def meant(node: Any) -> Any:
+    """A config with the targets that slips in it are most likely slips of."""
+    if isinstance(node, list):
+        return [meant(item) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    inner = {key: meant(value) for key, value in node.items()}
+    error = check_target("", node["_target_"]) if "_target_" in node else None
+    return inner | ({"_target_": error.suggestion} if error and error.suggestion else {})
 
 
 def no_python(key: str, target: Any) -> ConfigError | None:
