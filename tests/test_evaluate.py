@@ -650,7 +650,7 @@ def test_the_code_of_a_module_is_part_of_its_hash(tmp_path, monkeypatch):
 class Scaled(torch.nn.Module):
     """A net with a number that is neither weight nor layer."""
 
-    def __init__(self, scale, kept=None):
+    def __init__(self, scale):
         super().__init__()
         self.scale = scale
         self.register_buffer("kept", torch.ones(1), persistent=False)

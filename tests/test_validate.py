@@ -4,7 +4,6 @@ import ast
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -347,7 +346,9 @@ def test_a_wrong_group_in_the_defaults_of_a_file_hides_nothing_and_loads_no_torc
     script = "import sys; from genlab.cli import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
     (folder,) = written_experiment(tmp_path, "override /modle: wgan_gp", "override /data: moons")
     words = ["train", "--config-dir", folder, "experiment=mine", "trainer.precision=16-mixed"]
-    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True)
+    (spare := tmp_path / "spare").mkdir()
+    command, variables = [sys.executable, "-c", script, *words], os.environ | {"TMPDIR": str(spare)}
+    done = subprocess.run(command, capture_output=True, text=True, env=variables)
     assert done.stdout == "2 False\n"
     first, *others = done.stderr.splitlines()
     assert first.split() == [
@@ -356,7 +357,7 @@ def test_a_wrong_group_in_the_defaults_of_a_file_hides_nothing_and_loads_no_torc
     ]
     for told in ("optimizer.lrr=3", "trainer.max_epochs=three", "loss._target_=", "trainer.precision=16-mixed"):
         assert sum(told in line for line in others) == 1, told
-    assert len(others) == 4 and not list(Path(tempfile.gettempdir()).glob("genlab-*/experiment/mine.yaml"))
+    assert len(others) == 4 and not list(spare.glob("**/mine.yaml"))
 
 
 @pytest.mark.parametrize(
