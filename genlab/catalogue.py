@@ -13,7 +13,7 @@ from typing import Any
 from genlab.build import trusted, untrusted
 from genlab.choices import likelihoods, metrics, nets, recipe, referring
 from genlab.errors import ConfigError, nearest
-from genlab.presets import card, file_of, groups, plural, read
+from genlab.presets import based, card, file_of, groups, picks, plural, read
 from genlab.signatures import literal, signature
 from genlab.validation.fits import admitted_words, spell
 from genlab.validation.mistakes import Problems
@@ -41,18 +41,6 @@ def entry(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, Any
         parts = target.split(".")
         about["family"] = parts[2] if target.startswith("genlab.models.") and len(parts) > 3 else parts[0]
     return about
-
-
-def picks(path: Path, folders: Sequence[str] = ()) -> dict[str, str]:
-    """The options that a file takes of other groups, ``{"loss": "hinge", ...}``, and those that these take in turn."""
-    taken: dict[str, str] = {}
-    for line in read(path).get("defaults") or []:
-        for key, option in line.items() if isinstance(line, Mapping) else ():
-            words = str(key).split()
-            if words[0] == "override" and option is not None:
-                group = words[1].lstrip("/").partition("@")[0]
-                taken = {group: str(option)} | picks(file_of(group, str(option), folders), folders) | taken
-    return taken
 
 
 def options(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -156,13 +144,6 @@ def weights(target: str) -> dict[str, Any]:
         return json.loads(header["__metadata__"]["card"]) | {"bytes": path.stat().st_size}
     except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError):  # none, or damaged; eval says so
         return {}
-
-
-def based(group: str, option: str, folders: Sequence[str] = ()) -> list[Path]:
-    """The files of the options of its group that an option builds on, then its own."""
-    path = file_of(group, option, folders)
-    below = [name for name in read(path).get("defaults") or [] if isinstance(name, str) and name != "_self_"]
-    return [*(file for name in below for file in based(group, name, folders)), path]
 
 
 def contents(group: str, option: str, folders: Sequence[str] = ()) -> dict[str, Any]:

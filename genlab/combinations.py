@@ -9,8 +9,8 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from genlab.catalogue import based, contents, picks, settled
-from genlab.presets import groups
+from genlab.catalogue import contents, settled
+from genlab.presets import based, groups, picks
 from genlab.validation.contradictions import contradictions, of
 
 DEFAULTS = {"data": "digits", "loss": "nll", "penalty": "none"}

@@ -29,6 +29,8 @@ BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 SEARCHED = "GENLAB_SEARCHED"
 """The variable that holds the folders of the user's own that configs are composed from just now. Hydra does not tell of
 them while it composes, and launchers compose again in processes of their own."""
+MADE = ("callbacks", "launcher", "sweeper", "hydra_logging", "job_logging")
+"""Nodes of Hydra's own of which it makes objects."""
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 _above: list[str] = []  # folders that are searched before the user's own
 
@@ -46,6 +48,7 @@ class Composed:
         referred: the first part of every key that a value refers to, ``${model}`` or ``${model.latent}``.
         launcher: the option of ``hydra/launcher``.
         targets: by key, those that refer to other values, as written: ``genlab.models.gan.${model.net}.Generator``.
+        hydra: of Hydra's own node what makes objects, as written.
     """
 
     config: dict[str, Any]
@@ -56,6 +59,7 @@ class Composed:
     referred: frozenset[str]
     launcher: str
     targets: dict[str, str]
+    hydra: dict[str, Any]
 
 
 def compose(name: str, overrides: Sequence[str], folders: Sequence[str] = ()) -> Composed:
@@ -78,11 +82,13 @@ def compose(name: str, overrides: Sequence[str], folders: Sequence[str] = ()) ->
         folder, sweep, sweeper = str(config.hydra.run.dir), str(config.hydra.sweep.dir), config.hydra.sweeper
         params = (sweeper.get("params") or {}) if sweeper.get("_target_") == BASIC_SWEEPER else {}
         varied = {str(key): str(values) for key, values in params.items()}
+        made = {name: OmegaConf.to_container(config.hydra[name], resolve=False) for name in MADE if config.hydra[name]}
         with read_write(config), open_dict(config):
             del config["hydra"]
         written = OmegaConf.to_container(config, resolve=False)
         referred = frozenset(re.findall(r"\$\{(\w+)", str(written)))
-        return Composed(plain(config), choices, folder, sweep, varied, referred, launcher, dict(referring(written)))
+        targets = dict(referring(written))
+        return Composed(plain(config), choices, folder, sweep, varied, referred, launcher, targets, made)
 
 
 def options(group: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import yaml
 
 from genlab.errors import ConfigError, GenlabError, nearest
 
+GLOBAL = "@package _global_"
+"""What Hydra wants at the head of a file that says something of other groups than its own."""
 PLURALS = {"loss": "losses", "penalty": "penalties", "data": "data"}
 
 
@@ -57,36 +59,53 @@ def read(path: Path) -> dict[str, Any]:
     """What a config file says; empty where it says nothing.
 
     Raises:
-        ConfigError: it is no YAML mapping, or has a key twice, of which Hydra takes neither.
+        ConfigError: it is no YAML mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        plain = yaml.safe_load(text)
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ConfigError(
             "config", path.name, f"not valid YAML: {' '.join(str(error).split())}", "", shown(path)
         ) from None
     except UnicodeDecodeError as error:
         raise ConfigError("config", path.name, f"no UTF-8 text: byte {error.start}", "", shown(path)) from None
-    for key, line in twice(yaml.compose(text, yaml.SafeLoader)) if conf_folder() not in path.parents else ():
-        raise ConfigError("config", path.name, f"has '{key}' twice, again in line {line}", "", shown(path))
     if plain is not None and not isinstance(plain, dict):
         raise ConfigError("config", path.name, "not a YAML mapping", "", shown(path))
     return plain or {}
 
 
-def twice(node: yaml.Node | None) -> Iterator[tuple[str, int]]:
-    """Keys that a mapping has already, at any depth, and the lines where they stand again."""
-    inner = node.value if isinstance(node, yaml.MappingNode | yaml.SequenceNode) else []
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, _ in inner:
-            if isinstance(key.value, str) and key.value in seen:
-                yield key.value, key.start_mark.line + 1
-            seen.add(str(key.value))
-        inner = [value for _, value in inner]
-    for part in inner:
-        yield from twice(part)
+def twice(node: yaml.Node | None, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Keys that a mapping has already, of which Hydra takes neither, at any depth; and the lines where they stand
+    again."""
+    if isinstance(node, yaml.SequenceNode):
+        for part in node.value:
+            yield from twice(part, above)
+    seen: set[str] = set()
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        keys = (*above, str(key.value))
+        if keys[-1] in seen:
+            yield keys, key.start_mark.line + 1
+        seen.add(keys[-1])
+        yield from twice(value, keys)
+
+
+def based(group: str, option: str, folders: Sequence[str] = ()) -> list[Path]:
+    """The files of the options of its group that an option builds on, then its own."""
+    path = file_of(group, option, folders)
+    below = [name for name in read(path).get("defaults") or [] if isinstance(name, str) and name != "_self_"]
+    return [*(file for name in below for file in based(group, name, folders)), path]
+
+
+def picks(path: Path, folders: Sequence[str] = ()) -> dict[str, str]:
+    """The options that a file takes of other groups, ``{"loss": "hinge", ...}``, and those that these take in turn."""
+    taken: dict[str, str] = {}
+    for line in read(path).get("defaults") or []:
+        for key, option in line.items() if isinstance(line, Mapping) else ():
+            words = str(key).split()
+            if words[0] == "override" and option is not None:
+                group = words[1].lstrip("/").partition("@")[0]
+                taken = {group: str(option)} | picks(file_of(group, str(option), folders), folders) | taken
+    return taken
 
 
 def shown(path: Path) -> str:

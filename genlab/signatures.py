@@ -7,6 +7,7 @@ import functools
 import importlib.machinery
 import importlib.util
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,6 +198,22 @@ def of_class(found: griffe.Class) -> Signature:
     taken, takes_any = arguments(made) if isinstance(made, griffe.Function) else ({}, False)
     taken.pop("self", None)
     return Signature(found.name, taken, takes_any, constants, methods, tuple(base.name for base in lineage))
+
+
+def keys_of(path: str, method: str) -> list[str]:
+    """Keys of the dictionary that a method of a class returns, where it is written out; none where it is not."""
+    found = find(path)
+    lineage = [found, *found.mro()] if isinstance(found, griffe.Class) else []
+    made = next((ancestor.members[method] for ancestor in lineage if method in ancestor.members), None)
+    if not isinstance(made, griffe.Function) or made.lineno is None:
+        return []
+    lines = Path(str(made.filepath)).read_text(encoding="utf-8").splitlines()[made.lineno - 1 : made.endlineno]
+    body = ast.walk(ast.parse(textwrap.dedent("\n".join(lines))))
+    given = [node.value for node in body if isinstance(node, ast.Return)]
+    if len(given) != 1 or not isinstance(given[0], ast.Dict):
+        return []
+    keys = [literal(key) for key in given[0].keys]
+    return keys if all(isinstance(key, str) for key in keys) else []
 
 
 def arguments(function: griffe.Function) -> tuple[dict[str, Argument], bool]:

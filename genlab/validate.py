@@ -6,6 +6,7 @@ the config names, read from source. A mistaken group does not hide the rest: the
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,17 +18,17 @@ from genlab import config
 from genlab.choices import wrong_nets
 from genlab.config import COMPOSE_ERRORS, Composed
 from genlab.errors import ConfigError, nearest
-from genlab.presets import groups
+from genlab.presets import based, groups, picks
 from genlab.run import no_run, settled
 from genlab.signatures import Argument, signature
 from genlab.validation.blame import composable
 from genlab.validation.contradictions import contradictions
-from genlab.validation.defaults import mend_files, unadded
+from genlab.validation.defaults import mend_files, of_a_run, unadded
 from genlab.validation.fits import fits
-from genlab.validation.launchers import hydra_keys
+from genlab.validation.launchers import foreign, hydra_keys
 from genlab.validation.mistakes import BARE, PICKED, Problems, check_target, free_form, has, mistakes, not_taken
 from genlab.validation.origin import Origin
-from genlab.validation.words import STANDS_IN, Word, admit_plugins, mend_groups, overrides, read
+from genlab.validation.words import STANDS_IN, TYPED, Word, admit_plugins, mend_groups, overrides, read
 
 JOBS = 64  # of a sweep that are checked one by one
 
@@ -78,11 +79,11 @@ def check(
         for word in words:
             if len(word.values) > 1:
                 value = word.rest.partition("=")[2]
-                problems.add(ConfigError(word.key, value, f"several values are a sweep: {advice}", "", "command line"))
+                problems.add(ConfigError(word.key, value, f"several values are a sweep: {advice}", "", TYPED))
         words = [replace(word, values=word.values[:1]) for word in words]
     for word in words:
         if len(set(word.values)) < len(word.values):
-            problems.add(ConfigError(word.key, ",".join(word.values), "names a value twice", "", "command line"))
+            problems.add(ConfigError(word.key, ",".join(word.values), "names a value twice", "", TYPED))
     words = mend_groups(unadded(words, problems), folders, problems)
     words, copies, own = mend_files(words, folders, problems)
     plugins = admit_plugins(words, problems)
@@ -120,6 +121,11 @@ def check_jobs(
         if word.key in added and word.key not in typed_last:
             reason = f"Hydra adds a key that no file lists as {added[word.key]}{word.key}"
             problems.add(ConfigError(f"hydra.sweeper.params.{word.key}", ",".join(word.values), reason))
+    if jobs and jobs[0].hydra["sweeper"].get("_target_") == config.BASIC_SWEEPER:
+        for word in words:
+            if word.values == ("",):
+                value, reason = word.rest.partition("=")[2], "an interval is for sweepers that search; write range(...)"
+                problems.add(ConfigError(word.key, value, reason, "", word.source))
     overrides = [added.get(word.key, word.prefix) + word.rest for word in words]
     constant = [word.key for word in swept if len(word.values) < 2 and not word.key.startswith(("hydra.", "hydra/"))]
     beyond = max(0, math.prod(max(1, len(word.values)) for word in swept) - JOBS)
@@ -142,8 +148,12 @@ def declared(words: Sequence[Word], folders: Sequence[str], problems: Problems, 
         head = config.compose("train", overrides(word for word in heads if len(word.values) == 1), folders)
     except COMPOSE_ERRORS:
         return []  # told where the jobs are checked
-    read_from = [f"{key}={values}" for key, values in head.varied.items()]
-    varied = mend_groups(read(read_from, folders, problems), folders, problems)
+    origin, varied = Origin(words, folders, head), []
+    for key, values in head.varied.items():
+        typed_so = any(word.key == f"hydra.sweeper.params.{key}" for word in words)
+        source = TYPED if typed_so else origin.of("hydra.sweeper.params")
+        varied += read([f"{key}={values}"], folders, problems, source)
+    varied = mend_groups(varied, folders, problems)
     typed = {word.key for word in words}
     runs = math.prod(len(word.values) for word in varied if word.key not in typed)
     if not advice or runs == 1:
@@ -152,7 +162,7 @@ def declared(words: Sequence[Word], folders: Sequence[str], problems: Problems, 
     if any(word.key == "experiment" and chosen and chosen not in word.rest for word in words):
         return [replace(word, values=word.values[:1]) for word in varied]  # one that stands in for a slip
     key, value = ("experiment", chosen) if chosen else ("hydra.sweeper.params", ",".join(head.varied))
-    problems.add(ConfigError(key, value, f"a sweep of {runs} runs: {advice}", "", "command line"))
+    problems.add(ConfigError(key, value, f"a sweep of {runs} runs: {advice}", "", TYPED))
     return [replace(word, values=word.values[:1]) for word in varied]
 
 
@@ -184,19 +194,17 @@ def check_job(
         composed = composition(taken, folders, problems, dropped)
     if composed is not None:
         composed = replace(composed, config=settled_whole(composed, words))
-        slips = [word for word in words if (word.slip and word.key in PICKED) or misdirected(word)]
-        apart = {word.key for word in slips}
-        own = (
-            composition([word for word in taken if word.key not in apart], folders, Problems(), dropped)
-            if slips
-            else None
-        )
+        slips = [word for word in taken if (word.slip and word.key in PICKED) or misdirected(word)]
+        picked = of_the_model(composed.choices.get("model"), folders) if slips else {}
+        kept = [replace(word, values=(picked.get(word.key, ""),)) if word in slips else word for word in taken]
+        own = composition(kept, folders, Problems(), dropped) if slips else None
         sound = settled_whole(own, words) if own else None
         origin = Origin(words, folders, composed)
         doubtful = {word.key for word in words if word.rest == STANDS_IN}
         nets = list(wrong_nets(composed.config, composed.targets))
         hanging = {key for _, keys in nets for key in keys}
         named = [*strays(composed, folders), *(net for net, _ in nets), *start(composed.config)]
+        named += foreign(composed.hydra)
         if (trusting := composed.config.get("plugins")) and not any(word.key == "plugins" for word in words):
             reason = "no file makes anything trusted; what you trust is typed"
             named.append(ConfigError("plugins", trusting, reason))
@@ -206,6 +214,15 @@ def check_job(
             source = error.source or origin.of(error.key)
             problems.add(ConfigError(error.key, error.value, error.reason, error.suggestion, source))
     return composed
+
+
+def of_the_model(model: Any, folders: Sequence[str]) -> dict[str, str]:
+    """What a model picks of other groups; what every run has where it picks nothing, or its files do not tell."""
+    picked = of_a_run()
+    with contextlib.suppress(ConfigError):
+        for path in based("model", str(model), folders):
+            picked |= picks(path, folders)
+    return picked
 
 
 def misdirected(word: Word) -> bool:
@@ -266,17 +283,18 @@ def refused(word: Word, error: Exception) -> ConfigError:
     value, said = word.values[0] if word.values else "", config.plainly(error).reason
     if word.package and said.startswith("Could not override"):
         reason = f"a run has no {word.key} at '{word.package}'; write {word.key}={value}"
-        return ConfigError(word.key, value, reason, "", "command line", f"{word.prefix}{word.rest}")
+        return ConfigError(word.key, value, reason, "", word.source, f"{word.prefix}{word.rest}")
     if word.prefix == "+" and "already at" in said:
-        return ConfigError(f"+{word.key}", value, "the key is there already", f"{word.key}={value}", "command line")
+        return ConfigError(f"+{word.key}", value, "the key is there already", f"{word.key}={value}", word.source)
     if word.prefix == "~":
         reason = "the config refers to it" if "nterpolation" in said else "no such key to delete"
-        return ConfigError(f"~{word.key}", value, reason, "", "command line")
+        near = "" if "nterpolation" in said else nearest(word.key, groups())
+        return ConfigError(f"~{word.key}", value, reason, near and f"~{near}", word.source)
     if word.key.startswith("hydra.") and said.startswith("Could not override"):
         near = nearest(word.key.removeprefix("hydra."), [key.removeprefix("hydra.") for key in hydra_keys()])
         said = "Hydra has no such key" + ("" if near else "; see genlab train --cfg hydra")
-        return ConfigError(word.key, value, said, near and f"hydra.{near}", "command line")
-    return ConfigError(word.key, value, said, "", "command line")
+        return ConfigError(word.key, value, said, near and f"hydra.{near}", word.source)
+    return ConfigError(word.key, value, said, "", word.source)
 
 
 def unknown(word: Word, whole: Mapping[str, Any], known_groups: Sequence[str]) -> ConfigError | None:
@@ -286,7 +304,7 @@ def unknown(word: Word, whole: Mapping[str, Any], known_groups: Sequence[str]) -
     for depth, part in enumerate(parts):
         if not isinstance(node, Mapping):
             reason = f"'{'.'.join(parts[:depth])}' is {'null' if node is None else 'a value'} and has no keys"
-            return ConfigError(word.key, word.values[0], reason, "", "command line")
+            return ConfigError(word.key, word.values[0], reason, "", word.source)
         if part not in node:
             break
         node = node[part]
@@ -297,16 +315,16 @@ def unknown(word: Word, whole: Mapping[str, Any], known_groups: Sequence[str]) -
         inner = known.arguments.get(part) if known else None
         if known is None or known.takes_any or (inner and (depth == len(parts) - 1 or takes_mappings(inner))):
             return None
-        return not_taken(f"{owner}.{part}", value, str(node["_target_"]), part, "command line")
+        return not_taken(f"{owner}.{part}", value, str(node["_target_"]), part, word.source)
     if depth == 0:
         candidates = sorted({*(key for key in whole if key != "choices"), *known_groups} - {"recipe"})
         near = nearest(part, candidates) or within(part, whole)
-        return ConfigError(word.key, value, f"no such group or key as '{part}'", near, "command line")
+        return ConfigError(word.key, value, f"no such group or key as '{part}'", near, word.source)
     if free_form(whole, parts[:depth]):
         return None
     near = nearest(part, node)
     there = "" if near or not node else f"; there are {', '.join(map(str, node))}"
-    return ConfigError(word.key, value, f"'{owner}' has no '{part}'{there}", near, "command line")
+    return ConfigError(word.key, value, f"'{owner}' has no '{part}'{there}", near, word.source)
 
 
 def takes_mappings(argument: Argument) -> bool:

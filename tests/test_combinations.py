@@ -14,6 +14,7 @@ from genlab.cli import main
 from genlab.combinations import Combinations
 from genlab.errors import ConfigErrors
 from genlab.presets import groups
+from genlab.signatures import keys_of
 
 KNOWN = groups()
 GAMES = [name for name in KNOWN["model"] if "Adversarial" in str(contents("model", name).get("training"))]
@@ -76,6 +77,13 @@ def turns(game, loss, penalty, precision):
                 for weight in mine.values():
                     weight += 0 if weight.grad is None else -1e-3 * weight.grad
     return {name: sorted(reached[f"all {name}"] - found) for name, found in reached.items() if name[:4] != "all "}
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_who_plays_is_known_from_the_source(game):
+    described, spec, _ = config(game)
+    module = build_module(described, spec, build(described["trainer"]), 1)
+    assert keys_of(described["model"]["_target_"], "players") == list(module.model.players())
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])

@@ -702,7 +702,6 @@ def test_a_star_a_relative_import_and_a_factory_are_followed(tmp_path, monkeypat
 @pytest.mark.parametrize(
     "content, said",
     [
-        (b"# @package _global_\ntrainer:\n  max_steps: 1\n  max_steps: 2\n", "has 'max_steps' twice, again in line 4"),
         (b"\x97a: 1\n", "no UTF-8 text: byte 0"),
         (b"a: [1", "not valid YAML: "),
     ],
@@ -823,3 +822,102 @@ def test_a_slip_in_a_target_of_a_file_hides_no_contradiction_beside_it(tmp_path)
     text += "training: {_target_: genlab.training.adversarial.Adversaril}\n"
     found = planted(tmp_path, "experiment/mine.yaml", text)
     assert {*found} == {"loss", "training._target_"}
+
+
+def test_who_does_not_play_and_what_no_optimizer_takes_is_told_with_all_else():
+    found = problems(
+        "model=vae_gan",
+        "data=digits",
+        "training.players={encodr: {lr: 1}, critic: {lr: fast, eps: -1, btas: 2}, generator: {lr: 0, betas: [0, 3]}}",
+        "optimizer.betas=[2,3]",
+        "optimizer.weight_decay=-1",
+        "optimizer.lrr=1",
+    )
+    assert found.pop("training.players.encodr").suggestion == "encoder"
+    assert found.pop("training.players.critic.btas").suggestion == "betas"
+    assert found.pop("training.players.critic.lr").reason == "must be a number"
+    told = {"training.players.critic.eps", "training.players.generator.betas", "optimizer.betas"}
+    assert {*found} == told | {"optimizer.weight_decay", "optimizer.lrr"}
+
+
+def test_a_key_that_stands_twice_in_a_file_hides_nothing_else_of_it(tmp_path):
+    text = "# @package _global_\ntrainer:\n  max_steps: 1\n  max_steps: many\n  precisionn: 3\nfoo: 1\n"
+    path = tmp_path / "experiment" / "mine.yaml"
+    path.parent.mkdir()
+    path.write_text(text + "defaults:\n- override /data: cifar01\n")
+    with pytest.raises(ConfigErrors) as error:
+        validate.check(["model=vae", "experiment=mine"], [str(tmp_path)])
+    told = {problem.setting: problem.reason for problem in error.value.problems}
+    assert told["trainer.max_steps"] == "stands twice, again in line 4"
+    assert {*told} - {"trainer.max_steps"} == {
+        "trainer.max_steps=many",
+        "trainer.precisionn=3",
+        "foo=1",
+        "data=cifar01",
+    }
+    assert all(problem.source == str(path) for problem in error.value.problems)
+
+
+def test_what_a_file_sweeps_wrongly_is_told_of_the_file(tmp_path):
+    params = "{seed: '0,q', modl: 'vae,gan', loss: 'elbo,nl', optimizer.lrr: 1, optimizer.lr: '1 ['}"
+    text = f"# @package _global_\nhydra: {{sweeper: {{params: {params}}}}}\n"
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    words = ["model=vae", "data=digits", "experiment=mine", "trainer.log_every=x"]
+    found = problems(*words, folders=[str(tmp_path)], multirun=True)
+    assert found.pop("trainer.log_every").source == "command line"
+    assert {*found} == {"seed", "modl", "loss", "optimizer.lrr", "optimizer.lr"}
+    assert all("mine.yaml" in error.source for error in found.values())
+
+
+def test_two_slips_of_one_file_are_not_said_to_contradict_each_other(tmp_path):
+    entries = "- override /model: wgn\n- override /loss: elboo\n- override /penalty: clpi\n"
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(f"# @package _global_\ndefaults:\n{entries}")
+    with pytest.raises(ConfigErrors) as error:
+        validate.check(["data=digits", "experiment=mine", "trainer.precision=16-mixed"], [str(tmp_path)])
+    assert {problem.setting for problem in error.value.problems} == {"model=wgn", "loss=elboo", "penalty=clpi"}
+
+
+def test_what_a_slip_takes_the_place_of_is_what_the_model_picks(tmp_path):
+    """And not what a file says, which the typed word would beat."""
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n- override /loss: wasserstein\n"
+    )
+    words = ["model=wgan_gp", "data=digits", "experiment=mine", "loss=hingee", "trainer.precision=16-mixed"]
+    found = problems(*words, folders=[str(tmp_path)])
+    assert {*found} == {"loss", "trainer.precision"} and found["loss"].suggestion == "hinge"
+
+
+def test_globs_choose_of_the_options_of_a_group():
+    jobs = validate.check(["model=glob(wgan*)", "data=digits"], multirun=True).jobs
+    assert [job.choices["model"] for job in jobs] == ["wgan", "wgan_gp"]
+    found = problems("model=glob(q*)", "trainer.max_steps=glob(1*)", "optimizer.lrr=1", multirun=True)
+    assert {*found} == {"model", "trainer.max_steps", "optimizer.lrr"}
+    assert {*problems("optimizer.lr=interval(1,2)", multirun=True)} == {"optimizer.lr"}
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "callbacks: {mine: {_target_: shutil.rmtree, path: PLACE}}",
+        "callbacks: {mine: {_target_: genlab.finale.table.Table, n: {_target_: shutil.rmtree, path: PLACE}}}",
+        "job_logging: {version: 1, root: {handlers: [h]}, handlers: {h: {(): shutil.rmtree, path: PLACE}}}",
+        "job_logging: {version: 1, root: {handlers: [h]}, handlers: {h: {class: shutil.rmtree, path: PLACE}}}",
+        "launcher: {_target_: shutil.rmtree}",
+        "sweeper: {_target_: shutil.rmtree}",
+    ],
+)
+def test_of_hydras_own_node_a_file_makes_nothing_that_is_not_trusted(tmp_path, made):
+    kept, folder = tmp_path / "kept", tmp_path / "experiment"
+    kept.mkdir()
+    folder.mkdir()
+    written = made.replace("PLACE", str(kept))
+    (folder / "mine.yaml").write_text(f"# @package _global_\nhydra: {{{written}}}\n")
+    words = ["--config-dir", str(tmp_path), "model=vae", "data=digits", "experiment=mine", "trainer.max_steps=1"]
+    for flags in ([], ["--multirun"], ["--cfg", "hydra"]):
+        script = "import sys; from genlab.cli import main; sys.exit(main(sys.argv[1:]))"
+        done = subprocess.run([sys.executable, "-c", script, "train", *flags, *words], capture_output=True, text=True)
+        assert done.returncode == 2 and "shutil.rmtree: 'shutil' is not a trusted package" in done.stderr
+        assert "mine.yaml" in done.stderr and kept.is_dir()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 from omegaconf.errors import MissingMandatoryValue
@@ -12,7 +11,7 @@ from omegaconf.errors import MissingMandatoryValue
 from genlab import config
 from genlab.errors import ConfigError, nearest
 from genlab.presets import read, shown
-from genlab.validation.defaults import GLOBAL
+from genlab.validation.defaults import head, stands, whole_key
 from genlab.validation.launchers import hydra_keys
 from genlab.validation.mistakes import Problems
 from genlab.validation.words import Word, overrides
@@ -109,25 +108,12 @@ def named(error: BaseException | None) -> str:
     return ""
 
 
-def whole_key(name: str, path: Path, keys: Sequence[str]) -> str:
-    """The keys in a file as they stand in a whole config."""
-    within = [] if GLOBAL in path.read_text(encoding="utf-8") else name.rpartition("/")[0].split("/")
-    return ".".join([*within, *keys])
-
-
-def stands(plain: Any, keys: Sequence[str]) -> Any:
-    """What stands at keys; None where nothing does."""
-    for key in keys:
-        plain = plain.get(key) if isinstance(plain, Mapping) else None
-    return plain
-
-
 def without(text: str, keys: Sequence[str]) -> str:
     """The text of a file without what stands at keys, its comments but for the first lost."""
     plain = yaml.safe_load(text)
     node = stands(plain, keys[:-1])
     del node[keys[-1]]
-    return f"# {GLOBAL}\n" * (GLOBAL in text) + yaml.safe_dump(plain)
+    return head(text) + yaml.safe_dump(plain)
 
 
 def about(error: Exception, path: Path, keys: Sequence[str], key: str) -> ConfigError:

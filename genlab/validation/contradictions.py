@@ -19,7 +19,7 @@ from typing import Any
 
 from genlab.choices import likelihoods
 from genlab.errors import ConfigError, nearest
-from genlab.signatures import Signature, signature
+from genlab.signatures import Signature, keys_of, signature
 from genlab.spec import KINDS, number_of
 from genlab.validation.ranges import is_number, ranges
 
@@ -195,17 +195,14 @@ def output_distribution(config: Config) -> Iterator[ConfigError]:
         yield ConfigError("model.likelihood", choice, reason, "logistic_mixture")
 
 
-def player_options(config: Config) -> Iterator[ConfigError]:
-    """Options of single players are options of the optimizer."""
-    optimizer, players = of(config, "optimizer"), look(config, "training.players")
-    if optimizer is None or optimizer.takes_any or not isinstance(players, Mapping):
-        return
-    options = [name for name, argument in optimizer.arguments.items() if not argument.required]
-    for player, given in players.items():
-        for name, value in given.items() if isinstance(given, Mapping) else ():
-            if name not in options:
-                key, reason = f"training.players.{player}.{name}", f"{optimizer.name} takes no '{name}'"
-                yield ConfigError(key, value, reason, nearest(name, options))
+def playing(config: Config) -> Iterator[ConfigError]:
+    """Options of single players are of those that play."""
+    given = look(config, "training.players")
+    known = keys_of(str((config.get("model") or {}).get("_target_", "")), "players")
+    for player in given if isinstance(given, Mapping) and known else ():
+        if player not in known:
+            reason = f"no such player; there are {', '.join(known)}"
+            yield ConfigError(f"training.players.{player}", "{...}", reason, nearest(player, known))
 
 
 def bit_depth(config: Config) -> Iterator[ConfigError]:
@@ -328,7 +325,7 @@ RULES: tuple[Callable[[Config], Iterator[ConfigError]], ...] = (
     device,
     output_distribution,
     bit_depth,
-    player_options,
+    playing,
     classes_of_data,
     needed,
     budget,

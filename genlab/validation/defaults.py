@@ -13,12 +13,9 @@ import yaml
 
 from genlab import config
 from genlab.errors import ConfigError, nearest
-from genlab.presets import conf_folder, groups, read, shown
+from genlab.presets import GLOBAL, conf_folder, groups, read, shown, twice
 from genlab.validation.mistakes import Problems
 from genlab.validation.words import NEEDED, STANDS_IN, Word, no_option
-
-GLOBAL = "@package _global_"
-"""What Hydra wants at the head of a file that says something of other groups than its own."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +143,11 @@ def mend_files(
     there = {*of_a_run(), *(entry.group for *_, mended in lists.values() for entry in mended if not entry.overrides)}
     copies = {}
     for name, (path, key, entries, mended) in lists.items():
+        text = path.read_text(encoding="utf-8") if ours in path.parents else once(name, path, problems)
         if (sound := mend_overrides(mended, there, problems, shown(path))) != entries or key != "defaults":
-            copies[name] = with_list(path.read_text(encoding="utf-8"), key, [entry.written for entry in sound])
+            text = with_list(text, key, [entry.written for entry in sound])
+        if text != path.read_text(encoding="utf-8"):
+            copies[name] = text
     own = {name: path for name, (path, *_) in lists.items() if ours not in path.parents}
     return [word for word in [*words, *added] if word.key.partition(".")[0] not in lost], copies, own
 
@@ -192,10 +192,11 @@ def malformed(path: Path, listed: Any, known: Mapping[str, Sequence[str]]) -> It
             yield ConfigError(key, value, f"must be a mapping, or stand in defaults{advice}", "", shown(path))
 
 
-def of_a_run() -> list[str]:
-    """Groups of genlab's of which every run has an option, so that another is an override."""
+def of_a_run() -> dict[str, str]:
+    """Groups of genlab's of which every run has an option, so that another is an override; and that option."""
     entries = [parsed(written, "") for written in read(conf_folder() / "train.yaml")["defaults"]]
-    return sorted(entry.group.strip("/") for entry in entries if entry.group and not entry.overrides)
+    needed = {entry.group.strip("/"): str(entry.named) for entry in entries if entry.group and not entry.overrides}
+    return dict(sorted(needed.items()))
 
 
 def options_of(group: str, known: Mapping[str, Sequence[str]]) -> Sequence[str]:
@@ -241,7 +242,7 @@ def mend_options(
         problems.add(no_option(entry.group, wrong, options, source))
         if options and not (entry.bare or entry.package):
             told = f"{entry.group}={other}" if other else STANDS_IN
-            words.append(Word("", entry.group, "", (other or options[0],), told, True))
+            words.append(Word("", entry.group, "", (other or options[0],), told, True, True, source))
     if isinstance(entry.named, list):
         return replace(entry, named=[one for option in entry.named if (one := near.get(option, option))]), words
     if (meant := near[entry.named]) == "_self_":
@@ -268,6 +269,34 @@ def mend_overrides(entries: Sequence[Entry], there: set[str], problems: Problems
 def about(entry: Entry, reason: str, source: str) -> ConfigError:
     """What is wrong with an entry, told as it is written."""
     return ConfigError(entry.group, ",".join(entry.options), reason, "", source, str(entry))
+
+
+def once(name: str, path: Path, problems: Problems) -> str:
+    """The text of a file; where it has keys twice, each a problem, with the last of each and without comments."""
+    text, plain = path.read_text(encoding="utf-8"), read(path)
+    again = [*twice(yaml.compose(text, yaml.SafeLoader))]
+    for keys, line in again:
+        key, reason = whole_key(name, path, keys), f"stands twice, again in line {line}"
+        problems.add(ConfigError(key, stands(plain, keys), reason, "", shown(path), key))
+    return head(text) + yaml.safe_dump(plain) if again else text
+
+
+def head(text: str) -> str:
+    """What Hydra has to know of a file, and YAML takes for a comment."""
+    return f"# {GLOBAL}\n" * (GLOBAL in text)
+
+
+def whole_key(name: str, path: Path, keys: Sequence[str]) -> str:
+    """The keys in a file as they stand in a whole config."""
+    within = [] if GLOBAL in path.read_text(encoding="utf-8") else name.rpartition("/")[0].split("/")
+    return ".".join([*within, *keys])
+
+
+def stands(plain: Any, keys: Sequence[str]) -> Any:
+    """What stands at keys; None where nothing does."""
+    for key in keys:
+        plain = plain.get(key) if isinstance(plain, Mapping) else None
+    return plain
 
 
 def with_list(text: str, key: str, entries: Sequence[Any]) -> str:

@@ -1,11 +1,16 @@
-"""Launchers and sweepers of Hydra's that are installed, read from the source that registers them."""
+"""What Hydra itself makes objects of: its launchers and sweepers, read from the source that registers them, and whether
+a file may name them."""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from genlab import build
+from genlab.errors import ConfigError
 from genlab.signatures import last, locate, signature
 
 OWN = "hydra._internal.core_plugins"
@@ -29,6 +34,28 @@ def installed() -> dict[str, dict[str, str]]:
                 if isinstance(group, ast.Constant) and isinstance(name, ast.Constant) and made:
                     found.setdefault(str(group.value), {})[str(name.value)] = f"{module}.{made}"
     return found
+
+
+def foreign(made: Mapping[str, Any]) -> Iterator[ConfigError]:
+    """Objects that Hydra would make of its own node, ``made``, and that neither it nor genlab nor the user answers for.
+
+    Hydra itself refuses some that do harm, of whatever else a file may name it knows nothing.
+    """
+    for group, node in made.items():
+        own = ("logging.", "ext://sys.") if group.endswith("_logging") else (f"{OWN}.", f"{PLUGINS}.")
+        own = ("genlab.finale.", "hydra.experimental.callbacks.") if group == "callbacks" else own
+        for keys, target in named(node):
+            if not (str(target).startswith(own) or build.trusted(str(target))):
+                yield ConfigError(".".join(("hydra", group, *keys)), target, build.untrusted(str(target)))
+
+
+def named(node: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """What a node of Hydra's names to be made: by ``_target_``, or as logging has it by ``class`` and ``()``."""
+    items = enumerate(node) if isinstance(node, list) else node.items() if isinstance(node, Mapping) else ()
+    for key, value in items:
+        if key in ("_target_", "class", "()") and value is not None:
+            yield (*keys, str(key)), value
+        yield from named(value, (*keys, str(key)))
 
 
 def sources() -> list[tuple[str, Path]]:

@@ -57,8 +57,19 @@ def mistakes(whole: Mapping[str, Any], sound: Mapping[str, Any] | None = None) -
         argument = Argument(key, parsed(takes), None, "")
         if key in whole and not may_be(argument, whole[key]):
             yield wrong_type(key, whole[key], argument)
-    for key, node in named:
+    for key, node in [*named, *by_player(whole)]:
         yield from check_node(key, node) if key not in broken else ()
+
+
+def by_player(whole: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The optimizer of each player that has options of its own."""
+    optimizer, training = whole.get("optimizer"), whole.get("training")
+    players = training.get("players") if isinstance(training, Mapping) else None
+    target = optimizer.get("_target_") if isinstance(optimizer, Mapping) else None
+    if isinstance(players, Mapping) and isinstance(target, str) and check_target("", target) is None:
+        for player, given in players.items():
+            if isinstance(given, Mapping) and "_target_" not in given:
+                yield f"training.players.{player}", {"_target_": target, **given}
 
 
 def meant(node: Any) -> Any:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from genlab.config import Composed
-from genlab.presets import conf_folder, read, shown
-from genlab.validation.defaults import GLOBAL, parsed
+from genlab.presets import GLOBAL, conf_folder, read, shown
+from genlab.validation.defaults import parsed
 from genlab.validation.mistakes import has
-from genlab.validation.words import Word
+from genlab.validation.words import TYPED, Word
 
 
 class Origin:
@@ -24,13 +24,13 @@ class Origin:
         """The last one to have set it."""
         for word in self.words:
             if key == word.key or (key.startswith(f"{word.key}.") and not word.group):
-                return "command line"
+                return word.source
         group = key.partition(".")[0]
         for name in ("experiment", "recipe", "model", group):
             for path in self.files(name, self.choices.get(name)):
                 if sets(path, name, key):
                     return shown(path)
-        return "command line" if any(word.key.partition(".")[0] == group for word in self.words) else ""
+        return TYPED if any(word.key.partition(".")[0] == group for word in self.words) else ""
 
     def files(self, group: str, option: Any, known: tuple[Path, ...] = ()) -> Iterator[Path]:
         """The file of an option and those it builds on."""

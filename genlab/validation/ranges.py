@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from genlab.errors import ConfigError
@@ -33,7 +33,9 @@ LEAST = {
     "data.validation": 0,
     "data.test": 1,
 }
-POSITIVE = ("optimizer.lr", "trainer.max_epochs", "trainer.gradient_clip_val")
+POSITIVE = ("trainer.max_epochs", "trainer.gradient_clip_val")
+NOT_NEGATIVE = ("weight_decay", "eps", "momentum", "alpha")
+"""Of an optimizer, as ``lr``, which is positive, and ``betas``, which are below 1."""
 
 
 def ranges(look: Callable[[str], Any]) -> Iterator[ConfigError]:
@@ -50,6 +52,10 @@ def ranges(look: Callable[[str], Any]) -> Iterator[ConfigError]:
         value = look(key)
         if is_number(value) and not 0 < value < float("inf"):
             yield ConfigError(key, value, "must be a positive number")
+    yield from of_an_optimizer("optimizer", look)
+    players = look("training.players")
+    for name in players if isinstance(players, Mapping) else ():
+        yield from of_an_optimizer(f"training.players.{name}", look)
     smoothing, slope = look("loss.smoothing"), look("loss.slope")
     if is_number(smoothing) and not 0 <= smoothing < 0.5:
         yield ConfigError("loss.smoothing", smoothing, "must be at least 0 and below 0.5, where labels say nothing")
@@ -66,6 +72,20 @@ def ranges(look: Callable[[str], Any]) -> Iterator[ConfigError]:
     average = look("trainer.ema")
     if is_number(average) and not 0 <= average < 1:
         yield ConfigError("trainer.ema", average, "must be at least 0 and below 1, or null")
+
+
+def of_an_optimizer(node: str, look: Callable[[str], Any]) -> Iterator[ConfigError]:
+    """Rates and decays that no optimizer takes."""
+    rate, betas = look(f"{node}.lr"), look(f"{node}.betas")
+    held = rate == 0 and node != "optimizer"  # a player that stays as it is
+    if is_number(rate) and not (0 < rate < float("inf") or held):
+        yield ConfigError(f"{node}.lr", rate, "must be a positive number")
+    for name in NOT_NEGATIVE:
+        value = look(f"{node}.{name}")
+        if is_number(value) and not 0 <= value < float("inf"):
+            yield ConfigError(f"{node}.{name}", value, "must not be negative")
+    if isinstance(betas, list) and any(is_number(beta) and not 0 <= beta < 1 for beta in betas):
+        yield ConfigError(f"{node}.betas", betas, "must each be at least 0 and below 1")
 
 
 def is_number(value: Any) -> bool:

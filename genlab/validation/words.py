@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob
 from hydra.errors import HydraException
 
 from genlab import build, config, plugins
@@ -22,6 +23,7 @@ EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slur
 STANDS_IN = (
     ""  # the rest of a word that stands where nothing near is, so that checking can go on: no word of it is told
 )
+TYPED = "command line"
 NEEDED = ("data", "loss", "model", "optimizer", "penalty", "trainer")
 FOREIGN = re.compile(r"[^\x00-\x7f]|~")
 PLAIN = re.compile(r"[\w~/.@%+: -]+")
@@ -39,6 +41,7 @@ class Word:
         rest: everything after the prefix, as typed; of one that was not typed, ``STANDS_IN``.
         group: it takes an option of a group.
         slip: its option is none, and the nearest stands in.
+        source: where it was said.
     """
 
     prefix: str
@@ -48,6 +51,7 @@ class Word:
     rest: str
     group: bool
     slip: bool = False
+    source: str = TYPED
 
     def with_value(self, value: str) -> str:
         """The override for one job."""
@@ -60,8 +64,8 @@ def quoted(text: str) -> str:
     return f"{key}='{value}'" if equals and FOREIGN.search(value) and PLAIN.fullmatch(value) else text
 
 
-def read(typed: Sequence[str], folders: Sequence[str], problems: Problems) -> list[Word]:
-    """Overrides taken apart; what Hydra's grammar refuses is a problem."""
+def read(typed: Sequence[str], folders: Sequence[str], problems: Problems, source: str = TYPED) -> list[Word]:
+    """Overrides taken apart, typed or of another ``source``; what Hydra's grammar refuses is a problem."""
     parser, known, words = OverridesParser.create(), groups(folders), []
     for text in map(quoted, typed):
         key, equals, value = text.partition("=")
@@ -72,27 +76,33 @@ def read(typed: Sequence[str], folders: Sequence[str], problems: Problems) -> li
         except (HydraException, ValueError):
             reason = "cannot be read" if equals and key else "write key=value"
             if equals and key != key.strip():
-                problems.add(
-                    ConfigError(key, value, "no space before =", f"{key.strip()}={value.strip()}", "command line")
-                )
+                problems.add(ConfigError(key, value, "no space before =", f"{key.strip()}={value.strip()}", source))
                 continue
             if equals and key and value[:1] not in "'\"[{":
                 reason += f"; if it is text, quote it: \"{key}='{value}'\""
             near = "" if equals else meant(text, known)
-            problems.add(ConfigError(key, value, reason, near, "command line", "" if equals else text))
+            problems.add(ConfigError(key, value, reason, near, source, "" if equals else text))
             continue
         name = parsed.key_or_group
         if equals and not value.strip() and name not in known:
-            problems.add(ConfigError(key, "", "no value; null and '' are values", "", "command line"))
+            problems.add(ConfigError(key, "", "no value; null and '' are values", "", source))
             continue
         prefix = "~" if parsed.is_delete() else "++" if parsed.is_force_add() else "+" if parsed.is_add() else ""
-        if parsed.is_discrete_sweep():
+        if isinstance(chosen := parsed.value(), Glob):
+            options = config.options(name) if name.startswith("hydra/") else known.get(name, [])
+            values = tuple(chosen.filter(list(options)))
+            if not values:
+                reason = f"no {name} is called so" if options else "glob chooses of the options of a group"
+                problems.add(ConfigError(key, value, reason, "", source))
+                continue
+        elif parsed.is_discrete_sweep():
             values = tuple(parsed.sweep_string_iterator())
         elif parsed.is_interval_sweep():
             values = ("",)
         else:
             values = (parsed.get_value_string(),) if equals else ()
-        words.append(Word(prefix, name, parsed.package or "", values, text.removeprefix(prefix), name in known))
+        bare = text.removeprefix(prefix)
+        words.append(Word(prefix, name, parsed.package or "", values, bare, name in known, source=source))
     return words
 
 
@@ -118,7 +128,7 @@ def mend_groups(words: Sequence[Word], folders: Sequence[str], problems: Problem
     for word in [meant_group(word, known, problems) for word in words]:
         plugin = word.key in ("hydra/launcher", "hydra/sweeper")
         if word.prefix == "~" and (word.key in (*NEEDED, *BARE, "training") or word.key.endswith("._target_")):
-            problems.add(ConfigError(f"~{word.key}", "", "a run needs one", "", "command line"))
+            problems.add(ConfigError(f"~{word.key}", "", "a run needs one", "", word.source))
             continue
         if word.group and word.prefix != "~" and (error := no_name(word)):
             problems.add(error)
@@ -134,7 +144,7 @@ def mend_groups(words: Sequence[Word], folders: Sequence[str], problems: Problem
             unwrapped = value.strip("[]").split(",") if value.startswith("[") else [value.strip("\"'")]
             wrong = [option for option in unwrapped if option not in options and option != "null"]
             for option in wrong:
-                error = no_option(word.key, option, options)
+                error = no_option(word.key, option, options, "" if word.source == TYPED else word.source)
                 if not (error.suggestion or plugin or folders) and any(other.key == "plugins" for other in words):
                     reason = f"{error.reason}; those of your own are where --config-dir says"
                     error = ConfigError(word.key, option, reason, "", error.source)
@@ -157,7 +167,7 @@ def meant_group(word: Word, known: Mapping[str, Sequence[str]], problems: Proble
     if not near or not any(nearest(value, known[near]) for value in word.values):
         return word
     value = word.rest.partition("=")[2]
-    problems.add(ConfigError(word.key, value, f"no such group or key as '{word.key}'", near, "command line"))
+    problems.add(ConfigError(word.key, value, f"no such group or key as '{word.key}'", near, word.source))
     return replace(word, key=near, rest=f"{near}={value}", group=True)
 
 
@@ -166,16 +176,16 @@ def no_name(word: Word) -> ConfigError | None:
     value = word.values[0] if word.values else ""
     if value == "null":
         reason = "a run needs one" if word.key in NEEDED else "null is no name"
-        return ConfigError(word.key, value, reason, "none" if word.key == "logger" else "", "command line")
+        return ConfigError(word.key, value, reason, "none" if word.key == "logger" else "", word.source)
     if value.startswith("["):
         if word.key not in NEEDED:
             return None
         names = value.strip("[]").replace(" ", "")
-        return ConfigError(word.key, value, f"a run takes one; a sweep is -m {word.key}={names}", "", "command line")
+        return ConfigError(word.key, value, f"a run takes one; a sweep is -m {word.key}={names}", "", word.source)
     if value.startswith("{"):
         key, _, one = value.strip("{}").split(",")[0].partition(":")
         reason = "takes a name; keys are set one by one"
-        return ConfigError(word.key, value, reason, f"{word.key}.{key.strip()}={one.strip()}", "command line")
+        return ConfigError(word.key, value, reason, f"{word.key}.{key.strip()}={one.strip()}", word.source)
     return None
 
 
@@ -183,12 +193,10 @@ def no_option(group: str, option: str, options: Sequence[str], source: str = "")
     """An option that its group does not have."""
     reason = f"no such {SINGULAR.get(group, group)}" if options else "no such group"
     if group.startswith("hydra/") and option in EXTRAS:
-        return ConfigError(
-            group, option, f"not installed; pip install 'genlab[{EXTRAS[option]}]'", "", source or "command line"
-        )
+        return ConfigError(group, option, f"not installed; pip install 'genlab[{EXTRAS[option]}]'", "", source or TYPED)
     near = nearest(option, options)
     listing = "" if near or not options else f"; there are {', '.join(sorted(options))}"
-    source = source or ("command line" if group.startswith("hydra/") else f"genlab list {group}")
+    source = source or (TYPED if group.startswith("hydra/") else f"genlab list {group}")
     return ConfigError(group, option, reason + listing, near, source)
 
 
