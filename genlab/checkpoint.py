@@ -81,6 +81,7 @@ def read(path: str | Path) -> dict[str, Any]:
 
     Raises:
         CheckpointError: it is missing, damaged, or holds anything but plain containers and tensors.
+        ConfigError: its config names something that no run is made of, of whatever part.
     """
     path = Path(path)
     if not path.is_file():
@@ -101,6 +102,7 @@ def read(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: damaged: {spoilt} is not as it was written{others(path)}")
     if not isinstance(state, dict) or not isinstance(state.get("genlab"), dict):
         raise CheckpointError(f"{path}: not a checkpoint of genlab")
+    harmless(path, state["genlab"].get("config"))
     return state
 
 
@@ -161,7 +163,6 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Loaded:
     state = read(path)
     about = card_of(path, state)
     with blamed(path, about.version):
-        harmless(path, about.config)
         model = described(path, about)
         if "state_dict" not in state:
             raise ValueError("lacks `state_dict`")
@@ -182,8 +183,8 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Loaded:
     return Loaded(model, about.spec, about.config, about.step, bool(average), about.version, str(path))
 
 
-def harmless(path: str | Path, config: Mapping[str, Any]) -> None:
-    """Take nothing from a checkpoint of which some part names what no run is made of, although a model needs no loss.
+def harmless(path: str | Path, config: Any) -> None:
+    """Take nothing from a checkpoint whose config names what no run is made of, be it in a part that is not wanted.
 
     Raises:
         ConfigError: there is such a name.

@@ -1,6 +1,7 @@
 """CelebA, LSUN, SVHN and image folders in generated files of exactly their layout, with real JPEG, WebP and lmdb."""
 
 import errno
+import gzip
 import io
 import multiprocessing
 import os
@@ -21,8 +22,11 @@ from scipy.io import savemat
 from genlab import cli
 from genlab.data.base import Images, data_root
 from genlab.data.celeba import ATTRIBUTES, CelebA
+from genlab.data.cifar10 import CIFAR10
+from genlab.data.fashion_mnist import FashionMNIST
 from genlab.data.folder import Folder
-from genlab.data.lsun import LSUN
+from genlab.data.lsun import LSUN, walk
+from genlab.data.mnist import MNIST
 from genlab.data.svhn import SVHN
 from genlab.errors import ConfigError, DataError
 
@@ -476,3 +480,62 @@ def test_the_root_is_the_option_then_the_environment(monkeypatch, tmp_path):
     assert data_root() == tmp_path and data_root("/elsewhere") == Path("/elsewhere")
     monkeypatch.delenv("GENLAB_DATA")
     assert data_root() == Path.home() / ".cache" / "genlab"
+
+
+def test_an_lmdb_that_ends_whoever_reads_it_is_damaged(lsun, tmp_path, monkeypatch):
+    folder = tmp_path / "lsun" / "tower_train_lmdb"
+    shutil.copytree(lsun / "lsun" / "tower_train_lmdb", folder)
+    kill = "import os, signal; os.kill(os.getpid(), signal.SIGBUS)"
+    assert walk(folder) == ""
+    monkeypatch.setattr("genlab.data.lsun.WALK", kill)
+    with pytest.raises(DataError, match=r"data\.mdb: damaged: reading it ends in SIGBUS; unpack tower_train_lmdb\.zip"):
+        LSUN(root=str(tmp_path), category="tower", size=8).split("train")
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("mnist/train-labels-idx1-ubyte.gz", "train"),
+        ("fashion_mnist/t10k-images-idx3-ubyte", "test"),
+        ("cifar10/cifar-10-batches-py/test_batch", "test"),
+        ("svhn/test_32x32.mat", "test"),
+        ("celeba/list_attr_celeba.txt", "train"),
+        ("celeba/img_align_celeba.zip", "train"),
+        ("celeba/img_align_celeba/000001.jpg", "train"),
+        ("lsun/tower_train_lmdb/data.mdb", "train"),
+    ],
+)
+def test_a_pipe_in_the_place_of_a_file_is_named_and_not_waited_for(celeba, tmp_path, monkeypatch, name, part):
+    shutil.copytree(celeba / "celeba", tmp_path / "celeba")
+    for kind in (MNIST, FashionMNIST, CIFAR10, SVHN):
+        monkeypatch.setattr(kind, "missing", lambda self: [])
+    path, large = tmp_path / name, {"root": str(tmp_path), "size": 8}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for beside in ("images-idx3-ubyte", "labels-idx1-ubyte"):
+        (path.parent / f"train-{beside}.gz").write_bytes(gzip.compress(bytes([0, 0, 8, 3]) + bytes(12)))
+        (path.parent / f"t10k-{beside}").write_bytes(bytes([0, 0, 8, 3]) + bytes(12))
+    if path.name.endswith(".zip"):
+        shutil.rmtree(path.with_suffix(""))
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    data = {
+        "mnist": MNIST(root=str(tmp_path)),
+        "fashion_mnist": FashionMNIST(root=str(tmp_path)),
+        "cifar10": CIFAR10(root=str(tmp_path)),
+        "svhn": SVHN(root=str(tmp_path)),
+        "celeba": CelebA(**large),
+        "lsun": LSUN(category="tower", **large),
+    }[name.partition("/")[0]]
+    with pytest.raises(DataError, match=path.name):
+        data.split(part)
+
+
+def test_a_tree_that_has_a_training_part_alone_says_what_is_cut_from_it(tmp_path, capsys):
+    for row in range(30):
+        path = tmp_path / "photos" / "train" / f"{row}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), row).save(path)
+    data = Folder(path=str(tmp_path / "photos"), root=str(tmp_path))
+    assert len(data.split("test")) == 3 and len(data.split("train")) == 24
+    told = capsys.readouterr().err.splitlines()
+    assert told == [f"{tmp_path / 'photos'}: has train alone; images to test and to validate with are cut from it"]

@@ -559,12 +559,13 @@ def test_a_checkpoint_s_errors_name_the_key_within_the_model_and_the_version(who
     torch.save(state, bad)
     with pytest.raises(ConfigError, match=r"model\.encoder\._target_=os\.system"):
         checkpoint.load(bad)
-    for part in ("loss", "data"):  # of which a model needs nothing to sample
+    for part in ("loss", "data", "trainer", "logger"):  # of which a model needs nothing to sample
         state = checkpoint.read(whole_vae)
         state["genlab"]["config"][part] = {"_target_": "mine.Part", "inner": [{"_target_": "os.system"}]}
         torch.save(state, bad)
-        with pytest.raises(ConfigError, match=rf"^{part}\.inner\.0\._target_=os\.system"):
-            checkpoint.load(bad)
+        for take in (checkpoint.load, checkpoint.tensors, checkpoint.read):  # to sample, to start from, to go on
+            with pytest.raises(ConfigError, match=rf"^{part}\.inner\.0\._target_=os\.system"):
+                take(bad)
         state["genlab"]["config"][part] = {"_target_": "mine.Part"}  # of a plugin
         torch.save(state, bad)
         checkpoint.load(bad)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from genlab.data.base import Images
+from genlab.data.files import ordinary
 from genlab.errors import ConfigError, DataError
 
 ATTRIBUTES = (
@@ -59,7 +60,7 @@ class Portraits:
         from PIL import Image
 
         if self._zip is None:
-            file: Any = self.source / self.names[row]
+            file: Any = ordinary(self.source / self.names[row])
         else:
             try:
                 with self._lock:
@@ -139,7 +140,7 @@ class CelebA(Images):
                 f"{', '.join(missing)} from {PAGE} and put {'them' if missing[1:] else 'it'} into {self.folder}"
             )
         attributes, partition, images = (path for path in found if path is not None)
-        return attributes, partition, images
+        return ordinary(attributes), ordinary(partition), images if images.is_dir() else ordinary(images)
 
     @staticmethod
     def _attributes(path: Path) -> tuple[list[str], np.ndarray]:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from genlab.data.base import Images
-from genlab.data.files import Download, remark
+from genlab.data.files import Download, ordinary, remark
 from genlab.errors import DataError
 
 ARCHIVE = "cifar-10-python.tar.gz"
@@ -112,7 +112,7 @@ class CIFAR10(Images):
         if folder.is_dir() or not archive.exists():
             for name in names:
                 try:
-                    yield (folder / name).read_bytes(), str(folder / name)
+                    yield ordinary(folder / name).read_bytes(), str(folder / name)
                 except OSError as error:
                     absent = [each for each in names if not (folder / each).exists()]
                     told = f"there is no {', '.join(absent)}" if absent else f"{name}: {error.strerror}"
@@ -120,7 +120,7 @@ class CIFAR10(Images):
             return
         found: dict[str, bytes] = {}
         try:
-            with tarfile.open(archive) as tar:
+            with tarfile.open(ordinary(archive)) as tar:
                 for member in tar:
                     name = member.name.rpartition("/")[2]
                     if name in names and (file := tar.extractfile(member)) is not None:

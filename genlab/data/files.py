@@ -92,6 +92,17 @@ def _resuming(target: Path) -> Any:
     return download
 
 
+def ordinary(path: Path) -> Path:
+    """The path, where there is a file or nothing.
+
+    Raises:
+        DataError: there is something else, a folder or a pipe, from which nothing would ever come.
+    """
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: {'a folder' if path.is_dir() else 'a pipe or a device'}, and no file")
+    return path
+
+
 def checksum(path: Path, expected: str) -> str:
     """The checksum of ``path``, of the same kind as ``expected``."""
     import hashlib

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from genlab.data.base import Images, data_root
-from genlab.data.store import UNREADABLE, UnreadableError, why
+from genlab.data.store import UNREADABLE, UnreadableError, say, why
 from genlab.errors import ConfigError, DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
@@ -112,6 +112,8 @@ class Folder(Images):
             return {"train": self.folder}
         if "test" not in named and "val" in named:
             named["test"] = named.pop("val")
+        if len(named) == 1:
+            say(f"{self.folder}: has {named['train'].name} alone; images to test and to validate with are cut from it")
         return named
 
     @property

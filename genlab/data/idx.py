@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from genlab.data.files import AGAIN, Download, checksum, remark
+from genlab.data.files import AGAIN, Download, checksum, ordinary, remark
 from genlab.errors import DataError
 
 FILES = {
@@ -38,7 +38,7 @@ def read_idx(path: Path, dimensions: int, checksums: dict[str, str], crc32: int 
         return DataError(f"{path}: {reason}{note}; {AGAIN}")
 
     try:
-        content = path.read_bytes()
+        content = ordinary(path).read_bytes()
         if path.suffix == ".gz":
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:

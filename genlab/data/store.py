@@ -104,7 +104,7 @@ def decode(
         own = Path(OWN).expanduser()
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and folder != own:
             if not os.path.exists(own / path.name):
-                _say(f"{folder}: {error.strerror}; decoded images are kept in {own}")
+                say(f"{folder}: {error.strerror}; decoded images are kept in {own}")
             return decode(pictures, rows, convert, shape, own, name, key)
         raise DataError(f"{path}: cannot be written: {error.strerror or error}; {ELSEWHERE}") from error
     if found is None:
@@ -113,7 +113,7 @@ def decode(
 
 
 @functools.cache
-def _say(text: str) -> None:
+def say(text: str) -> None:
     """A line on stderr, once."""
     print(text, file=sys.stderr)
 

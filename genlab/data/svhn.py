@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from genlab.data.base import Images
-from genlab.data.files import AGAIN, Download
+from genlab.data.files import AGAIN, Download, ordinary
 from genlab.errors import DataError
 
 MD5 = {
@@ -49,7 +49,7 @@ class SVHN(Images):
     def _read_file(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         from scipy.io import loadmat
 
-        path = self.folder / name
+        path = ordinary(self.folder / name)
         if not path.exists():
             raise DataError(f"{path}: no such file")
         try:
