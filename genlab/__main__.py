@@ -1,8 +1,18 @@
-"""``python -m genlab`` is ``genlab``."""
+"""The ``genlab`` command, by that name or as ``python -m genlab``."""
 
 import sys
 
-from genlab.cli import main
+
+def run() -> int:
+    """The command line of this process; the exit code. Ctrl-C counts from the first import on."""
+    try:
+        from genlab.cli import main
+
+        return main()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -1,5 +1,6 @@
 """Errors a user can mend: one line, the key they typed, its value, the reason, a suggestion. No traceback."""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
@@ -64,7 +65,7 @@ class ConfigErrors(GenlabError):  # noqa: N818
 
     exit_code: ClassVar[int] = 2
 
-    def __init__(self, problems: list[ConfigError]):
+    def __init__(self, problems: Sequence[ConfigError | UsageError]):
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from genlab import cli, submit
+from genlab.__main__ import run as command
 from genlab.cli import options, resume
 from genlab.errors import ConfigError, ConfigErrors, GenlabError
 from genlab.run import Run, alone
@@ -158,10 +159,26 @@ def test_flags_are_found_anywhere():
     assert line.hydra == ["-m", "--cfg", "job", "--package", "x"]
 
 
-def test_a_flag_without_its_value_and_a_missing_config_dir(tmp_path):
-    for arguments in (["--cfg"], ["--cfg", "jobb"], ["--config-dir", str(tmp_path / "none")]):
-        with pytest.raises(cli.UsageError):
-            cli.take_apart("train", arguments)
+def test_wrong_flags_are_told_together_and_with_what_is_wrong_beside_them(tmp_path, capsys):
+    for arguments in (["--cfg"], ["--cfg", "jobb"], ["--config-dir", str(tmp_path / "none")], ["--nonsense", "3"]):
+        assert len(cli.take_apart("train", arguments).wrong) == 1
+    words = ["--nonsense", "3", "--cfg", "jobb", "model=vae", "optimizer.lrr=1", "data=cifar01"]
+    assert main("train", *words) == 2
+    starts = ["--nonsense: ", "--cfg=jobb: ", "data=cifar01:", "optimizer.lrr=1:"]
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.removeprefix("error: ").startswith(start) for line, start in zip(lines, starts, strict=True)] == [
+        True
+    ] * 4
+    assert main("train", "--config-dir", str(tmp_path / "none"), "experiment=of_that_folder") == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_ctrl_c_counts_from_the_first_import_on(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", interrupted)
+    assert command() == 130 and capsys.readouterr().err == "interrupted\n"
 
 
 def test_hydra_prints_the_config_it_composes():

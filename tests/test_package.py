@@ -63,7 +63,7 @@ def test_the_wheel_says_who_it_is(wheel, installed):
     assert wheel.name == f"genlab-{genlab.__version__}-py3-none-any.whl"
     scripts = ConfigParser()
     scripts.read(next(installed.glob("*.dist-info")) / "entry_points.txt")
-    assert scripts["console_scripts"]["genlab"] == "genlab.cli:main"
+    assert scripts["console_scripts"]["genlab"] == "genlab.__main__:run"
     assert (next(installed.glob("*.dist-info")) / "licenses" / "LICENSE").is_file()
 
 

@@ -9,6 +9,7 @@ import errno
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 from genlab import __version__
 from genlab.cli.launch import SweepError, admit, train
@@ -149,9 +150,25 @@ def run(arguments: list[str]) -> int:
         print(f"genlab {name}: {VERBS[name].summary}\n\n{VERBS[name].usage}")
         return 0
     line = take_apart(name, rest)
+    if line.wrong:
+        raise ConfigErrors([*line.wrong, *beside(name, line)])
     if name == "train":
         return train(line)
     return {"check": check, "list": show, "completion": complete}.get(name, measure)(name, line)
+
+
+def beside(verb: str, line: Line) -> Sequence[ConfigError | UsageError]:
+    """What is wrong with the words of a line of which a flag is wrong, too; nothing where its folders are needed."""
+    resumed = any(word.startswith("run=") for word in line.words)
+    if verb not in ("train", "check") or resumed or any("--config-dir" in str(error) for error in line.wrong):
+        return []
+    from genlab import validate
+
+    try:
+        validate.check(line.words, line.folders, multirun=True)
+    except ConfigErrors as error:
+        return error.problems
+    return []
 
 
 def measure(verb: str, line: Line) -> int:

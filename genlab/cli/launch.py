@@ -116,7 +116,7 @@ def look(line: Line) -> int:
             told = f"; did you mean '{near}'?" if near else f"; there are {', '.join(checked.config)}"
             raise UsageError(f"--package={package}: no such part of the config{told}")
     except ConfigErrors as error:
-        if any(problem.key.startswith("hydra.") for problem in error.problems):
+        if any(str(problem).startswith("hydra.") for problem in error.problems):
             raise  # Hydra makes its own objects even to show a config
         wrong = error
     try:

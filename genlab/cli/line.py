@@ -18,22 +18,20 @@ class Line(NamedTuple):
         words: everything that is no flag.
         flags: ours, ``--dry-run`` and ``--json``.
         hydra: Hydra's, values included, for Hydra to read again.
-        folders: of ``--config-dir``.
+        folders: of ``--config-dir``, those that are there.
+        wrong: flags that there are not, and values that flags do not take.
     """
 
     words: list[str]
     flags: set[str]
     hydra: list[str]
     folders: list[str]
+    wrong: list[UsageError]
 
 
 def take_apart(verb: str, arguments: list[str]) -> Line:
-    """Words and flags apart.
-
-    Raises:
-        UsageError: an unknown flag, or one that lacks its value.
-    """
-    line = Line([], set(), [], [])
+    """Words and flags apart."""
+    line = Line([], set(), [], [], [])
     hydra = verb == "train"
     known = {*VERBS[verb].flags, "--config-dir", "--help", *(HYDRA_FLAGS + HYDRA_VALUES + ("--info",) if hydra else ())}
     rest = list(arguments)
@@ -47,30 +45,28 @@ def take_apart(verb: str, arguments: list[str]) -> Line:
         elif flag in FOLDER_FLAGS or (hydra and flag in HYDRA_VALUES):
             value = value if equals else rest.pop(0) if rest else ""
             if not value:
-                raise UsageError(f"{flag}: it needs a value")
-            if flag in ("--cfg", "-c") and value not in SHOWN:
-                raise UsageError(f"{flag}={value}: there are {', '.join(SHOWN)}")
-            if flag in FOLDER_FLAGS:
+                line.wrong.append(UsageError(f"{flag}: it needs a value"))
+            elif flag in ("--cfg", "-c") and value not in SHOWN:
+                line.wrong.append(UsageError(f"{flag}={value}: there are {', '.join(SHOWN)}"))
+            elif flag in FOLDER_FLAGS and not Path(value).is_dir():
+                line.wrong.append(UsageError(f"--config-dir={value}: no such folder"))
+            elif flag in FOLDER_FLAGS:
                 line.folders.append(value)
             else:
                 line.hydra.extend([flag, value])
         elif hydra and flag in ("--info", "-i"):
             value = value if equals else rest.pop(0) if rest and rest[0] in INFORMED else "all"
             if value not in INFORMED:
-                raise UsageError(f"{argument}: there are {', '.join(INFORMED)}")
+                line.wrong.append(UsageError(f"{argument}: there are {', '.join(INFORMED)}"))
             line.hydra.append(f"--info={value}")
         elif hydra and argument in HYDRA_FLAGS:
             line.hydra.append(argument)
         else:
-            after = rest[0] if rest and "=" not in rest[0] and not rest[0].startswith("-") else "..."
-            hint = as_word(verb, flag, value or after) or (nearest(flag, known) if len(flag) > len("-x") else "")
-            raise UsageError(
-                f"{argument}: genlab {verb} has no such flag"
-                + (f"; did you mean '{hint}'?" if hint else f"; see genlab {verb} --help")
-            )
-    for folder in line.folders:
-        if not Path(folder).is_dir():
-            raise UsageError(f"--config-dir={folder}: no such folder")
+            if not equals and rest and "=" not in rest[0] and not rest[0].startswith("-"):
+                value = rest.pop(0)  # it belongs to the flag
+            hint = as_word(verb, flag, value or "...") or (nearest(flag, known) if len(flag) > len("-x") else "")
+            advice = f"; did you mean '{hint}'?" if hint else f"; see genlab {verb} --help"
+            line.wrong.append(UsageError(f"{argument}: genlab {verb} has no such flag{advice}"))
     return line
 
 
