@@ -1,9 +1,10 @@
 """Packages of the user's own: ``plugins=[mine, /path/to/folder]``; and what went wrong in them."""
 
+import hashlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from genlab.build import own
@@ -58,6 +59,15 @@ def sources(name: str) -> list[Path]:
     if spec is not None and spec.submodule_search_locations:
         return [path for place in spec.submodule_search_locations for path in sorted(Path(place).rglob("*.py"))]
     return [Path(spec.origin)] if spec is not None and spec.origin else []
+
+
+def code(names: Iterable[str]) -> bytes:
+    """A hash of the Python files of packages, in the order of their names."""
+    found = hashlib.sha256()
+    for name in sorted({name.partition(".")[0] for name in names}):
+        for path in sources(name):
+            found.update(path.read_bytes())
+    return found.digest()
 
 
 def told(error: BaseException) -> str:

@@ -130,6 +130,8 @@ def portrait(run: Run, about: str) -> str:
 
 def shown(path: Path, what: str, about: str, quiet: str = "") -> str:
     """A picture; one that is broad takes a line of its own."""
+    if path.read_bytes()[-8:-4] != b"IEND":
+        return f"<figure><p>{escape(path.name)} is damaged</p><figcaption>{escape(about)}</figcaption></figure>"
     width, height = size(path)
     broad = ' class="broad"' if width > BROAD * height else ""
     picture = f'<img alt="{escape(what)}" width="{width}" src="{embedded(path)}">'

@@ -11,6 +11,7 @@ import pathlib
 import pickle
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,11 +33,11 @@ from genlab.errors import ConfigError, DataError, GenlabError
 from genlab.evaluation import results
 from genlab.evaluation.measure import content, seen
 from genlab.evaluation.subject import of_files
-from genlab.extractors.base import WEIGHTS, Shared
+from genlab.extractors.base import WEIGHTS, Features, Shared
 from genlab.extractors.digits import Digits
 from genlab.extractors.module import Module
 from genlab.metrics.base import Figure
-from genlab.metrics.choose import extractors
+from genlab.metrics.choose import extractors, presets
 from genlab.presets import conf_folder
 from genlab.run import Run
 from genlab.spec import Spec
@@ -524,6 +525,15 @@ def test_a_folder_of_images_is_scored(tmp_path):
     for number, image in enumerate(np.random.default_rng(0).integers(0, 256, (5, 28, 28), np.uint8)):
         Image.fromarray(image).save(tmp_path / f"{number}.png")
     assert of_files(str(tmp_path), spec, 2).n == 5
+    for part in ("train", "test", "boat"):  # folders of any name
+        (tmp_path / "parts" / part).mkdir(parents=True)
+        Image.new("L", (28, 28)).save(tmp_path / "parts" / part / "x.png")
+    assert of_files(str(tmp_path / "parts"), spec, 2).n == 3
+    shutil.rmtree(tmp_path / "parts")
+    Image.new("F", (28, 28)).save(tmp_path / "6.tiff")
+    with pytest.raises(DataError, match=r"6\.tiff: has floating-point pixels"):
+        of_files(str(tmp_path), spec, 2)
+    (tmp_path / "6.tiff").unlink()
     whole = (tmp_path / "0.png").read_bytes()
     for broken in (whole[:300], b"not an image", b""):
         (tmp_path / "6.png").write_bytes(broken)
@@ -597,9 +607,12 @@ def test_features_of_real_examples_are_kept(tmp_path, capsys, monkeypatch):
     (kept,) = (tmp_path / "root" / "cache").glob("digits-*.npy")
     seen = []
     monkeypatch.setattr(Digits, "forward", lambda self, x, old=Digits.forward: seen.append(len(x)) or old(self, x))
-    assert measured(capsys, *words)[1] == first and sum(seen) == 70
-    kept.write_bytes(kept.read_bytes()[:200])
-    assert measured(capsys, *words)[1] == first
+    few = 8  # real ones that are looked at each time
+    assert measured(capsys, *words)[1] == first and sum(seen) == 70 + few
+    whole = kept.read_bytes()
+    for damaged in (whole[:200], whole[:-2000] + bytes([whole[-2000] ^ 64]) + whole[-1999:], whole[:-1] + b"x"):
+        kept.write_bytes(damaged)
+        assert measured(capsys, *words)[1] == first and kept.read_bytes() == whole
     assert [path.name for path in (tmp_path / "root" / "cache").iterdir()] == [kept.name]
 
 
@@ -643,7 +656,7 @@ def test_the_code_of_a_module_is_part_of_its_hash(tmp_path, monkeypatch):
         (tmp_path / "own_net.py").write_text(f"from torch import nn\nclass Net(nn.Module):\n{forward}")
         sys.modules.pop("own_net", None)
         importlib.invalidate_caches()
-        hashes.append(Module(Spec("image", (1, 8, 8), 17), importlib.import_module("own_net").Net()).hash)
+        hashes.append(Shared(Module(Spec("image", (1, 8, 8), 17), importlib.import_module("own_net").Net())).hash)
     assert hashes[0] == hashes[2] != hashes[1]
 
 
@@ -662,6 +675,7 @@ class Scaled(torch.nn.Module):
 def test_what_a_module_was_made_with_is_part_of_its_hash():
     spec = Spec("image", (1, 8, 8), 17)
     nets = [Scaled(1.0), Scaled(2.0), Scaled((1.0, [2.0])), Scaled(torch.ones(1)), Scaled(torch.zeros(1))]
+    nets += [Scaled(value) for value in (np.ones(2), np.zeros(2), {"a": np.ones(1)}, {"b", "c"}, {"c", "d"})]
     buffered = Scaled(1.0)
     buffered.kept += 1
     with pytest.MonkeyPatch.context() as patch:
@@ -694,8 +708,60 @@ def test_code_beside_a_module_s_class_is_part_of_its_hash(tmp_path, monkeypatch)
         for name in ("scaled_net", "scaled_net.inner"):
             sys.modules.pop(name, None)
         importlib.invalidate_caches()
-        hashes.append(Module(Spec("image", (1, 8, 8), 17), importlib.import_module("scaled_net").Net()).hash)
+        hashes.append(Shared(Module(Spec("image", (1, 8, 8), 17), importlib.import_module("scaled_net").Net())).hash)
     assert hashes[0] == hashes[2] != hashes[1]
+
+
+class Plain:
+    """An extractor of a user's own that is no torch module."""
+
+    name, dimensions, classes, hash, factor = "plain", 64, 0, "", 1
+
+    def __call__(self, x):
+        return Features(self.factor * x.flatten(1).float(), x.new_empty(len(x), 0, dtype=torch.float32))
+
+
+def test_features_are_kept_by_what_an_extractor_does_whatever_it_is_made_of(tmp_path, monkeypatch):
+    """A file that it reads, a package that nobody named: no hash knows of these."""
+    monkeypatch.setenv("GENLAB_DATA", str(tmp_path))
+    x = torch.randint(0, 17, (20, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    spec, examples = Spec("image", (1, 8, 8), 17), Examples(x)
+    for factor in (1, 3, 1):
+        monkeypatch.setattr(Plain, "factor", factor)
+        found = seen(Shared(Plain()), examples, content(examples, spec), None, 7, torch.device("cpu"))
+        assert torch.equal(found, factor * x.flatten(1).float())
+    assert len([*tmp_path.rglob("plain-*.npy")]) == 2
+
+
+def test_a_value_of_the_environment_that_a_preset_refers_to_is_measured_anew(tmp_path, capsys, monkeypatch):
+    run = make_run(tmp_path / "run")
+    (tmp_path / "mine" / "metric").mkdir(parents=True)
+    preset = (conf_folder() / "metric" / "kernel_distance.yaml").read_text()
+    path = tmp_path / "mine" / "metric" / "kernel_distance.yaml"
+    path.write_text(preset.replace("size: 1000", "size: ${oc.decode:${oc.env:SIZE,2}}"))
+    found = []
+    for size in ("10", "20"):
+        monkeypatch.setenv("SIZE", size)
+        _, (row,) = measured(capsys, f"run={run.path}", "metrics=kid", f"config_dir=[{tmp_path / 'mine'}]")
+        found.append(row["metrics"]["kid_digits"]["protocol"]["subset size"])
+    assert found == [10, 20]
+
+
+def test_a_preset_builds_on_others_and_one_that_is_amiss_is_left_out_with_a_line(tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    folder = tmp_path / "mine" / "extractor"
+    folder.mkdir(parents=True)
+    (folder / "flat.yaml").write_text("defaults: [module, _self_]\nname: flat\nnet: {_target_: torch.nn.Flatten}\n")
+    options = compose(f"config_dir=[{tmp_path / 'mine'}]")
+    assert presets("extractor", options)["flat"] == presets("extractor", compose())["module"] | {
+        "name": "flat",
+        "net": {"_target_": "torch.nn.Flatten"},
+    }
+    (folder / "worse.yaml").write_text("_target_: genlab.extractors.module.Module\nsize: ${metric.nothing.size}\n")
+    mine = f"config_dir=[{tmp_path / 'mine'}]"
+    code = evaluate.main(compose(f"run={run.path}", "metrics=fid", "n=70", "real=none", mine))
+    told = capsys.readouterr().err
+    assert code == 0 and f"extractor/worse={folder / 'worse.yaml'}: Interpolation key 'metric.nothing.size'" in told
 
 
 def test_a_module_takes_no_name_of_an_extractor_of_genlab_s():
@@ -1321,6 +1387,13 @@ def test_a_figure_that_was_named_and_is_not_there_is_told_and_no_other(tmp_path,
 def test_pictures_that_have_more_than_the_data_are_refused(tmp_path):
     grey = Spec("image", (1, 8, 8), 256)
     x = np.random.default_rng(0).integers(256, size=(8, 8, 4)).astype(np.uint8)
+    clear = Image.new("RGBA", (8, 8), (9, 9, 9, 255))
+    clear.paste((9, 9, 9, 0), (0, 0, 4, 8))
+    for kind in ("png", "gif"):  # of a palette, one of whose colours is transparent
+        (tmp_path / kind).mkdir()
+        clear.quantize(8).save(tmp_path / kind / f"1.{kind}", transparency=0)
+        with pytest.raises(DataError, match=f"1.{kind}: partly transparent"):
+            of_files(str(tmp_path / kind), Spec("image", (3, 8, 8), 256), 2)
     for name, mode, told in (("colour", "RGB", "in colour"), ("clear", "RGBA", "partly transparent")):
         (tmp_path / name).mkdir()
         Image.fromarray(x[..., : len(mode)]).save(tmp_path / name / "0.png")

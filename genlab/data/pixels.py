@@ -80,6 +80,8 @@ def eight_bits(image: Image, channels: int) -> Image:
         image = Pillow.fromarray((wide / 257).round().astype(np.uint8))
     elif image.mode == "F":
         raise DataError("has floating-point pixels, whose range nobody knows")
+    if image.mode == "P" and "transparency" in image.info:  # which Pillow warns of, else
+        image = image.convert("RGBA")
     return image.convert("L" if channels == 1 else "RGB")
 
 

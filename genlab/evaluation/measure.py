@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import os
 import sys
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +33,9 @@ from genlab.models.base import Batch
 from genlab.plugins import told
 from genlab.progress import bar
 from genlab.spec import Spec
+
+FEW = 8  # real examples that an extractor shows by what it does
+LENGTH = 4  # bytes of a checksum
 
 
 def measure(
@@ -195,9 +200,13 @@ def rounded(spec: Spec, extractor: Shared) -> str:
 
 def seen(extractor: Shared, examples: Examples, digest: str, data: Any, batch: int, device: torch.device) -> Tensor:
     """What an extractor sees in real examples, features then logits, (N, D + K): computed once and kept in the data
-    root, keyed by the weights, the way to prepare images, the examples, the batch and the version of genlab."""
+    root, keyed by what it sees in the first few, by its hash, the way to prepare images, the examples, the batch and
+    the version of genlab."""
     how = (extractor.hash, extractor.resize, extractor.rounding)
-    key = hashlib.sha256(repr((how, digest, batch, device.type, __version__)).encode()).hexdigest()[:20]
+    few = torch.cat(extractor(examples.x[torch.arange(min(FEW, len(examples)))].to(device)), 1).float().cpu()
+    found = hashlib.sha256(repr((how, digest, batch, device.type, __version__)).encode())
+    found.update(few.numpy().tobytes())  # whatever it is made of: code, files and packages that no hash knows of
+    key = found.hexdigest()[:20]
     path = data_root(getattr(data, "root", None)) / "cache" / f"{extractor.name}-{key}.npy"
     shape = (len(examples), extractor.dimensions + extractor.classes)
     kept = read_table(path, shape)
@@ -211,6 +220,7 @@ def seen(extractor: Shared, examples: Examples, digest: str, data: Any, batch: i
         try:
             with atomic(path) as partial, open(partial, "wb") as file:
                 np.save(file, table.numpy())
+                file.write(checksum(table.numpy()))
         except OSError as error:  # a data root that cannot be written to costs time only
             told = error.strerror or "not all of them could be written; is the disk full?"  # numpy says less
             say(f"features are not kept: {path.parent}: {told}")
@@ -218,12 +228,21 @@ def seen(extractor: Shared, examples: Examples, digest: str, data: Any, batch: i
 
 
 def read_table(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    """A table of that shape, or None."""
+    """A table of that shape, or None where there is none, or a damaged one."""
     try:
         table = np.load(path, mmap_mode="c", allow_pickle=False)
+        with open(path, "rb") as file:
+            file.seek(-LENGTH, os.SEEK_END)
+            kept = file.read()
     except (OSError, ValueError, EOFError):
         return None
-    return table if table.shape == shape and table.dtype == np.float32 else None
+    whole = table.shape == shape and table.dtype == np.float32 and kept == checksum(table)
+    return table if whole else None
+
+
+def checksum(table: np.ndarray) -> bytes:
+    """Of a table, to stand behind it in its file."""
+    return zlib.crc32(np.ascontiguousarray(table).data).to_bytes(LENGTH, "big")
 
 
 def gathered(part: Any) -> list[Any]:

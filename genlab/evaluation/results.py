@@ -16,6 +16,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -178,7 +179,9 @@ def digest(run: Run, checkpoint: Path, options: Mapping[str, Any]) -> str:
         found.update(hashlib.sha256(Path(weights).expanduser().read_bytes()).digest())
     for folder in (conf_folder(), *map(Path, options.get("config_dir") or ())):
         for path in sorted([*folder.glob("metric/*.yaml"), *folder.glob("extractor/*.yaml")]):
-            found.update(path.read_bytes())
+            text = path.read_bytes()
+            values = [os.environ.get(name.decode(), "") for name in re.findall(rb"oc\.env:\s*(\w+)", text)]
+            found.update(text + repr(values).encode())
     theirs = [path for name in packages(options.get("plugins") or ()) for path in sources(name)]
     for path in (*sorted((Path(genlab.__file__).parent / "extractors" / "weights").iterdir()), *theirs):
         found.update(path.read_bytes())

@@ -16,7 +16,7 @@ from genlab import ranks
 from genlab.build import build_part
 from genlab.checkpoint import Loaded, said_in
 from genlab.data.base import Data, Examples, at_rest
-from genlab.data.folder import Folder
+from genlab.data.folder import SUFFIXES, ImageFiles, image_files
 from genlab.data.pixels import eight_bits
 from genlab.data.store import UNREADABLE, UnreadableError, why
 from genlab.errors import ConfigError, DataError
@@ -153,8 +153,10 @@ def _from_folder(path: Path, spec: Spec) -> Examples:
         raise DataError(f"{path}: an empty folder")
     if spec.kind != "image" or spec.levels != 256:
         raise DataError(f"a folder of pictures holds 256 levels, and the data are {_like(spec)}; give an .npz")
-    folder = Folder(path=str(path.absolute()), grey=spec.shape[0] == 1)
-    pictures, _ = folder.read("train")
+    files = image_files(path.absolute())  # all of them, whatever their folders are called
+    if not files:
+        raise DataError(f"{path}: holds no image ({', '.join(SUFFIXES)})")
+    pictures = ImageFiles(path.absolute(), files)
     rows, spoilt = [], {}
     for row in range(len(pictures)):
         title = str(Path(pictures.title(row)).relative_to(path.absolute()))
@@ -164,6 +166,8 @@ def _from_folder(path: Path, spec: Spec) -> Examples:
         except UNREADABLE as error:
             spoilt[title] = why(error)
             continue
+        except DataError as error:
+            raise DataError(f"{title}: {error}") from None
         if lost := _lost(picture, spec.shape[0]):
             raise DataError(f"{title}: {lost}, and the data are {_like(spec)}")
         x = found[None] if found.ndim == 2 else found.transpose(2, 0, 1)
@@ -180,7 +184,8 @@ def _from_folder(path: Path, spec: Spec) -> Examples:
 
 def _lost(picture: Any, channels: int) -> str:
     """What a picture has that one of so many channels has not: nothing is left away in silence."""
-    if "A" in picture.getbands() and picture.getchannel("A").getextrema()[0] < 255:
+    seen = picture.convert("RGBA") if "transparency" in picture.info and picture.mode[0] in "1LPR" else picture
+    if "A" in seen.getbands() and seen.getchannel("A").getextrema()[0] < 255:
         return "partly transparent"
     if channels == 3 or picture.mode[0] in "1LIF":
         return ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -18,7 +19,9 @@ import torch
 from safetensors.torch import load
 from torch import Tensor, nn
 
+from genlab.build import admitted
 from genlab.errors import ConfigError, GenlabError
+from genlab.plugins import code
 from genlab.spec import Spec
 
 TOLD = ("_target_", "weights", "name")  # keys of an extractor's config that its hash and its name tell
@@ -76,6 +79,9 @@ class Shared(nn.Module):
     Args:
         extractor: asked when the batch is another one, or has been written to.
         node: the config that it was made by, of which its hash need not know all.
+
+    The hash of a user's own is of the code of his packages, too; what that reads besides (files, other packages) it
+    does not know. Features of real examples are kept by what the extractor makes of some of them, so they are its own.
     """
 
     def __init__(self, extractor: Extractor, node: Mapping[str, Any] | None = None):
@@ -83,9 +89,12 @@ class Shared(nn.Module):
         self.extractor = extractor
         made_with = {key: value for key, value in (node or {}).items() if key not in TOLD and value is not None}
         self.name, self.hash = extractor.name, extractor.hash
-        if made_with:
+        theirs = written_in(extractor)
+        if made_with or theirs:
             written = json.dumps([self.hash, made_with], sort_keys=True, default=str)
-            self.hash = hashlib.sha256(written.encode()).hexdigest()[:12]
+            found = hashlib.sha256(written.encode())
+            found.update(code({*theirs, *admitted()}) if theirs else b"")
+            self.hash = found.hexdigest()[:12]
         self.resize = getattr(extractor, "resize", WHOLE)  # not every extractor of a user's says
         self.rounding = getattr(extractor, "rounding", WHOLE)
         self.dimensions, self.classes = extractor.dimensions, extractor.classes
@@ -102,6 +111,12 @@ class Shared(nn.Module):
     def know(self, x: Tensor, found: Features) -> None:
         """Take ``found`` for what it would see in ``x``."""
         self._last = (x, x._version, found)
+
+
+def written_in(extractor: Extractor) -> set[str]:
+    """Packages of a user's own that an extractor and the modules in it are written in."""
+    parts = extractor.modules() if isinstance(extractor, nn.Module) else [extractor]
+    return {type(part).__module__.partition(".")[0] for part in parts} - {"genlab", "torch"}
 
 
 def read_weights(name: str, weights: str | None, net: nn.Module) -> str:
@@ -141,8 +156,9 @@ def read_state(path: Path, title: str, expected: str = "", mend: str = "") -> tu
     if expected not in ("", digest):
         raise GenlabError(f"{path}: damaged, expected sha256:{expected}, found sha256:{digest}; {mend}")
     try:
-        safe = path.suffix == ".safetensors"
-        state = load(raw) if safe else torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of what torch then refuses
+            safe = path.suffix == ".safetensors"
+            state = load(raw) if safe else torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
     except Exception:  # pickle, zipfile, torch and safetensors have many words for a damaged file
         state = None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):

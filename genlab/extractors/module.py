@@ -11,14 +11,13 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genlab.build import admitted
 from genlab.errors import ConfigError, GenlabError
 from genlab.extractors.base import WHOLE, Features, fit, read_state
-from genlab.plugins import sources
 from genlab.presets import groups
 from genlab.spec import Spec
 
@@ -73,6 +72,8 @@ class Module(nn.Module):
             reason = f"cannot look at images {spec.shape}: {' '.join(str(error).split())[:160]}"
             raise ConfigError("extractor.net", type(self.net).__name__, reason) from error
         self.dimensions, self.classes = seen.features.shape[1], seen.logits.shape[1]
+        if not self.dimensions:
+            raise ConfigError("extractor.net", type(self.net).__name__, "returns no features")
 
     @staticmethod
     def refuses(spec: Spec) -> str:
@@ -126,14 +127,9 @@ def made(net: nn.Module | Callable[..., nn.Module] | None, spec: Spec) -> nn.Mod
 
 
 def fingerprint(net: nn.Module, size: int | None) -> str:
-    """Of a net's structure and attributes, of the packages that its classes are written in and of all plugins, of its
-    tensors, and of what images are resized to."""
+    """Of a net's structure, attributes and tensors, and of what images are resized to."""
     kind = type(net)
     found = hashlib.sha256(f"{kind.__module__}.{kind.__qualname__} {net} {size}".encode())
-    packages = {name.partition(".")[0] for name in [*admitted(), *(type(part).__module__ for part in net.modules())]}
-    for package in sorted(packages - {"torch", "genlab"}):
-        for path in sources(package):
-            found.update(path.read_bytes())
     tensors = {**net.state_dict(), **dict(net.named_buffers())}  # and those that a state dict leaves out
     every = [(f"{title}.{key}", value) for title, part in net.named_modules() for key, value in own(part)]
     for name, value in [*tensors.items(), *every]:
@@ -153,12 +149,19 @@ def told(found: Any, name: str, value: Any) -> None:
         value = dict(enumerate(value))
     if isinstance(value, functools.partial):
         value = {"func": value.func, "args": value.args, **value.keywords}
+    if isinstance(value, (set, frozenset)):
+        value = dict.fromkeys(sorted(map(repr, value)))
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        value = dict(enumerate(value.ravel()))
     if isinstance(value, Mapping):
         for key, item in value.items():
             told(found, f"{name}.{key}", item)
     elif isinstance(value, Tensor):
         found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    elif isinstance(value, np.ndarray):
+        found.update(f"{name} {value.dtype} {value.shape}".encode())
+        found.update(np.ascontiguousarray(value).data)
     elif value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
         found.update(f"{name} {value!r}".encode())
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from torchmetrics import Metric
 
 from genlab.build import build, locate
 from genlab.data.base import Data
+from genlab.data.store import say
 from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.extractors.base import Shared
 from genlab.models.base import Samples
-from genlab.presets import conf_folder
+from genlab.presets import based, conf_folder, read
 from genlab.spec import Spec
 
 LACKS = {
@@ -138,19 +140,36 @@ def extractors(options: Mapping[str, Any], spec: Spec, alone: bool = True) -> tu
 
 
 def presets(group: str, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Every config of a group by name: those that come with genlab, then those in the user's ``config_dir`` folders."""
-    nodes = {}
-    for folder in (conf_folder(), *map(Path, options.get("config_dir") or ())):
+    """Every config of a group by name: those that come with genlab, then those in the user's ``config_dir`` folders. Of
+    one that is amiss there is a line; figures that do not need it go on without."""
+    nodes, folders = {}, options.get("config_dir") or ()
+    for folder in (conf_folder(), *map(Path, folders)):
         for path in sorted((folder / group).glob("*.yaml")):
             try:
-                whole = OmegaConf.create({**options, "_preset_": OmegaConf.load(path)})
-                node = OmegaConf.to_container(whole._preset_, resolve=True)
-            except OmegaConfBaseException as error:
-                raise ConfigError(f"{group}/{path.stem}", path, " ".join(str(error).split())) from None
-            if not isinstance(node, dict) or "_target_" not in node:
-                raise ConfigError(f"{group}/{path.stem}", path, "a preset is a mapping with a _target_")
-            nodes[path.stem] = {str(key): value for key, value in node.items()} | given(group, path.stem, options)
+                nodes[path.stem] = preset(group, path, options) | given(group, path.stem, options)
+            except ConfigError as error:
+                say(f"{error}; left out")
     return nodes
+
+
+def preset(group: str, path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The one of a file, with what it builds on and what it refers to.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    below = [one for one in read(path).get("defaults") or [] if isinstance(one, str) and one != "_self_"]
+    files = [file for one in below for file in based(group, one, options.get("config_dir") or ())]
+    try:
+        written = OmegaConf.merge(*map(OmegaConf.load, [*files, path]))
+        whole = OmegaConf.create({**options, "_preset_": written})
+        node = OmegaConf.to_container(whole._preset_, resolve=True)
+    except OmegaConfBaseException as error:
+        told = re.sub(r" full_key: .*", "", " ".join(str(error).split()))
+        raise ConfigError(f"{group}/{path.stem}", path, told) from None
+    if not isinstance(node, dict) or "_target_" not in node:
+        raise ConfigError(f"{group}/{path.stem}", path, "a preset is a mapping with a _target_")
+    return {str(key): value for key, value in node.items() if key != "defaults"}
 
 
 def given(group: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
