@@ -20,13 +20,12 @@ from genlab.config import COMPOSE_ERRORS, Composed
 from genlab.errors import ConfigError, nearest
 from genlab.presets import based, groups, picks
 from genlab.run import no_run, settled
-from genlab.signatures import Argument, signature
 from genlab.validation.blame import composable
+from genlab.validation.composing import compose, composition, within
 from genlab.validation.contradictions import contradictions
 from genlab.validation.defaults import mend_files, of_a_run, unadded
-from genlab.validation.fits import fits
-from genlab.validation.launchers import foreign, hydra_keys
-from genlab.validation.mistakes import BARE, PICKED, Problems, check_target, free_form, has, mistakes, not_taken
+from genlab.validation.launchers import foreign
+from genlab.validation.mistakes import BARE, PICKED, Problems, check_target, mistakes
 from genlab.validation.origin import Origin
 from genlab.validation.words import STANDS_IN, TYPED, Word, admit_plugins, mend_groups, overrides, read
 
@@ -172,48 +171,35 @@ def check_job(
     """Check one combination of values; None where it does not compose. Keys that the config does not list but its
     target takes are entered in ``added``, words that nothing composes with in ``dropped``, for the next combination."""
     words = [word for word in words if word not in dropped]
-    fixed = [word for word in words if word.group or word.prefix or word.key.startswith(("hydra.", "hydra/"))]
-    free = [word for word in words if word not in fixed]
-    composed: Composed | None
-    taken = list(words)
-    try:
-        composed = config.compose("train", overrides(words), folders)
-    except COMPOSE_ERRORS:
-        base = composition(fixed, folders, problems, dropped)
-        if base is None:
-            return None
-        listed = [word for word in free if has(base.config, word.key)]
-        base = composition([*fixed, *listed], folders, problems, dropped) or base
-        for word in free:
-            if word not in listed and (error := unknown(word, base.config, [*groups(folders)])):
-                problems.add(error)
-            elif word not in listed:
-                added[word.key] = "++"
-        taken = [replace(word, prefix=added.get(word.key, word.prefix)) for word in words]
-        taken = [word for word in taken if word not in free or has(base.config, word.key)]
-        composed = composition(taken, folders, problems, dropped)
-    if composed is not None:
-        composed = replace(composed, config=settled_whole(composed, words))
-        slips = [word for word in taken if (word.slip and word.key in PICKED) or misdirected(word)]
-        picked = of_the_model(composed.choices.get("model"), folders) if slips else {}
-        kept = [replace(word, values=(picked.get(word.key, ""),)) if word in slips else word for word in taken]
-        own = composition(kept, folders, Problems(), dropped) if slips else None
-        sound = settled_whole(own, words) if own else None
-        origin = Origin(words, folders, composed)
-        doubtful = {word.key for word in words if word.rest == STANDS_IN}
-        nets = list(wrong_nets(composed.config, composed.targets))
-        hanging = {key for _, keys in nets for key in keys}
-        named = [*strays(composed, folders), *(net for net, _ in nets), *start(composed.config)]
-        named += foreign(composed.hydra)
-        if (trusting := composed.config.get("plugins")) and not any(word.key == "plugins" for word in words):
-            reason = "no file makes anything trusted; what you trust is typed"
-            named.append(ConfigError("plugins", trusting, reason))
-        for error in [*named, *mistakes(composed.config, sound)]:
-            if error.key.partition(".")[0] in doubtful or error.key in hanging:
-                continue
+    composed, taken = compose(words, folders, problems, added, dropped)
+    if composed is None:
+        return None
+    composed = replace(composed, config=settled_whole(composed, words))
+    origin = Origin(words, folders, composed)
+    nets = list(wrong_nets(composed.config, composed.targets))
+    hanging = {key for _, keys in nets for key in keys}
+    doubtful = {word.key for word in words if word.rest == STANDS_IN}
+    named = [*strays(composed, folders), *(net for net, _ in nets), *start(composed.config), *foreign(composed.hydra)]
+    if (trusting := composed.config.get("plugins")) and not any(word.key == "plugins" for word in words):
+        named.append(ConfigError("plugins", trusting, "no file makes anything trusted; what you trust is typed"))
+    for error in [*named, *mistakes(composed.config, without_slips(composed, taken, folders, dropped))]:
+        if error.key.partition(".")[0] not in doubtful and error.key not in hanging:
             source = error.source or origin.of(error.key)
             problems.add(ConfigError(error.key, error.value, error.reason, error.suggestion, source))
     return composed
+
+
+def without_slips(
+    composed: Composed, taken: Sequence[Word], folders: Sequence[str], dropped: set[Word]
+) -> dict[str, Any] | None:
+    """The config with what the model picks in the place of slips, for what contradicts; None where there is no slip."""
+    slips = [word for word in taken if (word.slip and word.key in PICKED) or misdirected(word)]
+    if not slips:
+        return None
+    picked = of_the_model(composed.choices.get("model"), folders)
+    kept = [replace(word, values=(picked.get(word.key, ""),)) if word in slips else word for word in taken]
+    own = composition(kept, folders, Problems(), dropped)
+    return settled_whole(own, taken) if own else None
 
 
 def of_the_model(model: Any, folders: Sequence[str]) -> dict[str, str]:
@@ -252,90 +238,3 @@ def start(config: Mapping[str, Any]) -> Iterator[ConfigError]:
     if isinstance(given, str) and not Path(given).is_file() and not any(Path(given).glob("checkpoints/*.ckpt")):
         near = no_run(given).suggestion if not Path(given).exists() else ""
         yield ConfigError("init_from", given, "no checkpoint there, neither a file nor a run that has one", near)
-
-
-def composition(
-    words: Sequence[Word], folders: Sequence[str], problems: Problems, dropped: set[Word]
-) -> Composed | None:
-    """Hydra's composition; the words that it fails for are problems and ``dropped``, and the rest is composed without
-    them. None where it is not a word that is at fault."""
-    words = [word for word in words if word not in dropped]
-    try:
-        return config.compose("train", overrides(words), folders)
-    except COMPOSE_ERRORS as whole:
-        groups_alone = [word for word in words if word.group and not word.package]
-        sound = list(groups_alone)
-        for word in (word for word in words if word not in groups_alone):
-            try:
-                config.compose("train", overrides([*groups_alone, word]), folders)
-                sound.append(word)
-            except COMPOSE_ERRORS as single:
-                problems.add(refused(word, single))
-                dropped.add(word)
-        if len(sound) < len(words):
-            return composition(sound, folders, problems, dropped)
-        problems.add(config.plainly(whole))
-        return None
-
-
-def refused(word: Word, error: Exception) -> ConfigError:
-    """Why Hydra does not take a word."""
-    value, said = word.values[0] if word.values else "", config.plainly(error).reason
-    if word.package and said.startswith("Could not override"):
-        reason = f"a run has no {word.key} at '{word.package}'; write {word.key}={value}"
-        return ConfigError(word.key, value, reason, "", word.source, f"{word.prefix}{word.rest}")
-    if word.prefix == "+" and "already at" in said:
-        return ConfigError(f"+{word.key}", value, "the key is there already", f"{word.key}={value}", word.source)
-    if word.prefix == "~":
-        reason = "the config refers to it" if "nterpolation" in said else "no such key to delete"
-        near = "" if "nterpolation" in said else nearest(word.key, groups())
-        return ConfigError(f"~{word.key}", value, reason, near and f"~{near}", word.source)
-    if word.key.startswith("hydra.") and said.startswith("Could not override"):
-        near = nearest(word.key.removeprefix("hydra."), [key.removeprefix("hydra.") for key in hydra_keys()])
-        said = "Hydra has no such key" + ("" if near else "; see genlab train --cfg hydra")
-        return ConfigError(word.key, value, said, near and f"hydra.{near}", word.source)
-    return ConfigError(word.key, value, said, "", word.source)
-
-
-def unknown(word: Word, whole: Mapping[str, Any], known_groups: Sequence[str]) -> ConfigError | None:
-    """What is wrong with a key that the config does not list; None where the target beneath it takes it."""
-    parts = word.key.split(".")
-    node: Any = whole
-    for depth, part in enumerate(parts):
-        if not isinstance(node, Mapping):
-            reason = f"'{'.'.join(parts[:depth])}' is {'null' if node is None else 'a value'} and has no keys"
-            return ConfigError(word.key, word.values[0], reason, "", word.source)
-        if part not in node:
-            break
-        node = node[part]
-    assert isinstance(node, Mapping)
-    owner, value = ".".join(parts[:depth]), word.values[0]
-    if "_target_" in node:
-        known = signature(str(node["_target_"]))
-        inner = known.arguments.get(part) if known else None
-        if known is None or known.takes_any or (inner and (depth == len(parts) - 1 or takes_mappings(inner))):
-            return None
-        return not_taken(f"{owner}.{part}", value, str(node["_target_"]), part, word.source)
-    if depth == 0:
-        candidates = sorted({*(key for key in whole if key != "choices"), *known_groups} - {"recipe"})
-        near = nearest(part, candidates) or within(part, whole)
-        return ConfigError(word.key, value, f"no such group or key as '{part}'", near, word.source)
-    if free_form(whole, parts[:depth]):
-        return None
-    near = nearest(part, node)
-    there = "" if near or not node else f"; there are {', '.join(map(str, node))}"
-    return ConfigError(word.key, value, f"'{owner}' has no '{part}'{there}", near, word.source)
-
-
-def takes_mappings(argument: Argument) -> bool:
-    """May it be given a mapping of mappings, ``training.players.critic.lr``?"""
-    return fits(argument.annotation, {"any": {"any": 0}}, argument.module)
-
-
-def within(name: str, whole: Mapping[str, Any]) -> str:
-    """The key with its group, ``optimizer.lr``, where a key of this name belongs to one."""
-    for group, node in whole.items():
-        known = signature(str(node.get("_target_", ""))) if isinstance(node, Mapping) else None
-        if known is not None and name in known.arguments and not known.arguments[name].required:
-            return f"{group}.{name}"
-    return ""
