@@ -6,6 +6,7 @@ import pickle
 import shutil
 import struct
 import textwrap
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -85,9 +86,11 @@ def read(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
+        there = "a folder" if path.is_dir() else "a pipe or a device"
+        raise CheckpointError(f"{path}: {f'{there}, and no checkpoint' if path.exists() else 'no such checkpoint'}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of what torch then refuses
+            state = torch.load(path, map_location="cpu", weights_only=True)
         with zipfile.ZipFile(path) as archive:
             spoilt = archive.testzip()  # torch does not look at the checksums that it wrote
     except pickle.UnpicklingError:
@@ -109,7 +112,7 @@ def read(path: str | Path) -> dict[str, Any]:
 def others(path: Path) -> str:
     """What there is in place of a damaged checkpoint."""
     kept = [*sorted(path.parent.glob("step_*.ckpt"))[-1:], path.with_name("best.ckpt"), path.with_name("last.ckpt")]
-    whole = [other.name for other in kept if other != path and zipfile.is_zipfile(other)]
+    whole = [other.name for other in kept if other != path and other.is_file() and zipfile.is_zipfile(other)]
     return f"; beside it: {', '.join(whole)}" if whole else "; there is no other beside it"
 
 

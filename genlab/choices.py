@@ -5,12 +5,14 @@ Read from source; nothing is imported.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from genlab.errors import ConfigError, nearest
-from genlab.presets import file_of, groups, read
+from genlab.presets import based, file_of, groups, picks, read
 from genlab.signatures import find, literal, locate, names, parsed, signature
 
 REFERRING = re.compile(r"(?P<package>\w+(?:\.\w+)*)\.\$\{(?P<key>\w+\.\w+)\}\.(?P<name>\w+)")
@@ -64,6 +66,27 @@ def recipe(model: str, data: str, folders: Sequence[str] = ()) -> str:
         return own
     described = signature(str(read(file_of("data", data, folders)).get("_target_", "")))
     return common if described and described.constants.get("kind") == "vector" else own
+
+
+def of_others(config: Mapping[str, Any], typed: Iterable[str]) -> dict[str, Any]:
+    """A config without what its model and recipe say of a loss, penalty or optimizer of their choice, where another is
+    chosen that does not take it: ``warmup`` of an ELBO, for ``loss=nll``. What is ``typed`` stays."""
+    chosen, whole = config.get("choices") or {}, dict(config)
+    files: list[Path] = []
+    for group in ("model", "recipe"):
+        with contextlib.suppress(ConfigError):
+            files += based(group, str(chosen.get(group)))
+    for group in ("loss", "penalty", "optimizer"):
+        node, picked, said = whole.get(group), "", set()
+        for path in files:
+            picked = picks(path).get(group, picked)
+            said |= {*(read(path).get(group) or {})} - {"_target_"}
+        known = signature(str(node.get("_target_", ""))) if isinstance(node, Mapping) else None
+        if not isinstance(node, Mapping) or known is None or known.takes_any or chosen.get(group) == picked:
+            continue
+        gone = {key for key in said if key not in known.arguments and f"{group}.{key}" not in typed}
+        whole[group] = {key: value for key, value in node.items() if key not in gone}
+    return whole
 
 
 def likelihoods() -> list[str]:

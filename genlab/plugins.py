@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from genlab.build import own
-from genlab.errors import ConfigError, GenlabError
+from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.presets import shown
 
 
@@ -34,10 +34,19 @@ def packages(plugins: Sequence[str]) -> list[str]:
             if not there(plugin) and str(Path.cwd()) not in sys.path:
                 sys.path.append(str(Path.cwd()))  # a package of the folder genlab was called in
             if not there(plugin):
-                raise ConfigError("plugins", plugin, "neither a folder nor a package that can be found")
+                raise unfound(plugin)
         else:
-            raise ConfigError("plugins", plugin, "neither a folder nor a package that can be found")
+            raise unfound(plugin)
     return names
+
+
+def unfound(plugin: str) -> ConfigError:
+    """There is no such plugin; the one beside it that may have been meant."""
+    path = Path(plugin).expanduser()
+    beside = [entry.name for entry in path.parent.iterdir() if is_package(entry)] if path.parent.is_dir() else []
+    near = nearest(path.name, beside)
+    near = str(path.with_name(near)) if near else ""
+    return ConfigError("plugins", plugin, "neither a folder nor a package that can be found", near, "command line")
 
 
 def is_package(folder: Path) -> bool:

@@ -28,6 +28,7 @@ from typing import Any
 import yaml
 
 from genlab import __version__
+from genlab.choices import of_others
 from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.files import atomic
 
@@ -225,10 +226,11 @@ BUDGETS = ("max_steps", "max_epochs")
 
 
 def settled(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """A config as a run keeps it: of steps and epochs the one that is typed alone, and no path that only means
-    something in the folder that genlab was called in."""
-    trainer, data = dict(config.get("trainer") or {}), dict(config.get("data") or {})
+    """A config as a run keeps it: of steps and epochs the one that is typed alone, of a loss and the like nothing that
+    is meant for another, and no path that only means something in the folder that genlab was called in."""
     keys = {override.partition("=")[0].lstrip("+") for override in overrides}
+    config = of_others(config, keys)
+    trainer, data = dict(config.get("trainer") or {}), dict(config.get("data") or {})
     typed = [name for name in BUDGETS if f"trainer.{name}" in keys]
     if len(typed) == 1 and trainer.get(typed[0]) is not None:
         trainer |= {name: None for name in BUDGETS if name != typed[0] and name in trainer}

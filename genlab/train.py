@@ -142,7 +142,7 @@ def advised(run: Run, last: Path) -> Iterator[None]:
         told, there = str(error), checkpoint.others(last)
         told += there if "beside it" not in told else ""
         alone = f" (weights alone: for sample, eval, and init_from={shown(run)} of a new run)" * ("beside it:" in told)
-        over = f"to start over: rm {shlex.quote(os.path.relpath(last))} && genlab train {again(run)}"
+        over = f"to start over: rm -r {shlex.quote(os.path.relpath(last.parent))} && genlab train {again(run)}"
         raise CheckpointError(f"{told}{alone}; {over}") from None
 
 

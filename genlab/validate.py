@@ -16,10 +16,12 @@ from typing import Any
 
 from genlab import config
 from genlab.choices import wrong_nets
-from genlab.config import COMPOSE_ERRORS, Composed
+from genlab.config import Composed
 from genlab.errors import ConfigError, nearest
-from genlab.presets import based, groups, picks
+from genlab.presets import based, file_of, groups, picks
+from genlab.presets import read as read_file
 from genlab.run import no_run, settled
+from genlab.signatures import signature
 from genlab.validation.blame import composable
 from genlab.validation.composing import compose, composition, within
 from genlab.validation.contradictions import contradictions
@@ -29,6 +31,7 @@ from genlab.validation.mistakes import BARE, PICKED, Problems, check_target, mis
 from genlab.validation.origin import Origin
 from genlab.validation.words import STANDS_IN, TYPED, Word, admit_plugins, mend_groups, overrides, read
 
+PARAMS = "hydra.sweeper.params."
 JOBS = 64  # of a sweep that are checked one by one
 
 
@@ -83,6 +86,10 @@ def check(
     for word in words:
         if len(set(word.values)) < len(word.values):
             problems.add(ConfigError(word.key, ",".join(word.values), "names a value twice", "", TYPED))
+    for word in [word for word in words if word.key.startswith(PARAMS)]:
+        key, value = word.key.removeprefix(PARAMS), word.rest.partition("=")[2]
+        problems.add(ConfigError(word.key, value, "of a file; what is typed needs no more", f"{key}={value}", TYPED))
+        words.remove(word)
     words = mend_groups(unadded(words, problems), folders, problems)
     words, copies, own = mend_files(words, folders, problems)
     plugins = admit_plugins(words, problems)
@@ -120,7 +127,8 @@ def check_jobs(
         if word.key in added and word.key not in typed_last:
             reason = f"Hydra adds a key that no file lists as {added[word.key]}{word.key}"
             problems.add(ConfigError(f"hydra.sweeper.params.{word.key}", ",".join(word.values), reason))
-    if jobs and jobs[0].hydra["sweeper"].get("_target_") == config.BASIC_SWEEPER:
+    basic = jobs and jobs[0].hydra["sweeper"].get("_target_") == config.BASIC_SWEEPER
+    if basic and not any(word.key == "hydra/sweeper" for word in words):
         for word in words:
             if word.values == ("",):
                 value, reason = word.rest.partition("=")[2], "an interval is for sweepers that search; write range(...)"
@@ -143,15 +151,13 @@ def declared(words: Sequence[Word], folders: Sequence[str], problems: Problems, 
     """What the config itself varies, as an experiment may by ``hydra.sweeper.params``; with ``advice`` what to do about
     it a problem, and then the first value of each stands for it."""
     heads = [word for word in words if word.group or word.key.startswith(("hydra.", "hydra/"))]
-    try:  # Hydra, too, reads this from a config without what is swept
-        head = config.compose("train", overrides(word for word in heads if len(word.values) == 1), folders)
-    except COMPOSE_ERRORS:
-        return []  # told where the jobs are checked
+    # Hydra, too, reads this from a config without what is swept; what is wrong with it is told where jobs are checked
+    head = composition([word for word in heads if len(word.values) == 1], folders, Problems(), set())
+    if head is None:
+        return []
     origin, varied = Origin(words, folders, head), []
     for key, values in head.varied.items():
-        typed_so = any(word.key == f"hydra.sweeper.params.{key}" for word in words)
-        source = TYPED if typed_so else origin.of("hydra.sweeper.params")
-        varied += read([f"{key}={values}"], folders, problems, source)
+        varied += read([f"{key}={values}"], folders, problems, origin.of("hydra.sweeper.params"))
     varied = mend_groups(varied, folders, problems)
     typed = {word.key for word in words}
     runs = math.prod(len(word.values) for word in varied if word.key not in typed)
@@ -171,22 +177,40 @@ def check_job(
     """Check one combination of values; None where it does not compose. Keys that the config does not list but its
     target takes are entered in ``added``, words that nothing composes with in ``dropped``, for the next combination."""
     words = [word for word in words if word not in dropped]
-    composed, taken = compose(words, folders, problems, added, dropped)
+    composed, taken = compose(words, folders, own := Problems(), added, dropped)
+    doubtful = {word.key for word in words if word.rest == STANDS_IN}
+    doubtful |= {"training"} if "model" in doubtful else set()
+    for error in own.found.values():
+        if told_of(error.key, doubtful, folders):
+            problems.add(error)
     if composed is None:
         return None
     composed = replace(composed, config=settled_whole(composed, words))
     origin = Origin(words, folders, composed)
     nets = list(wrong_nets(composed.config, composed.targets))
     hanging = {key for _, keys in nets for key in keys}
-    doubtful = {word.key for word in words if word.rest == STANDS_IN}
     named = [*strays(composed, folders), *(net for net, _ in nets), *start(composed.config), *foreign(composed.hydra)]
     if (trusting := composed.config.get("plugins")) and not any(word.key == "plugins" for word in words):
         named.append(ConfigError("plugins", trusting, "no file makes anything trusted; what you trust is typed"))
-    for error in [*named, *mistakes(composed.config, without_slips(composed, taken, folders, dropped))]:
-        if error.key.partition(".")[0] not in doubtful and error.key not in hanging:
+    known = not doubtful & {"model", *PICKED}
+    for error in [*named, *mistakes(composed.config, without_slips(composed, taken, folders, dropped), known=known)]:
+        if told_of(error.key, doubtful, folders) and error.key not in hanging:
             source = error.source or origin.of(error.key)
             problems.add(ConfigError(error.key, error.value, error.reason, error.suggestion, source))
     return composed
+
+
+def told_of(key: str, doubtful: set[str], folders: Sequence[str]) -> bool:
+    """Whether a mistake at a key is one whichever option was meant of a group of which that is ``doubtful``: no option
+    takes the key."""
+    group, _, name = key.partition(".")
+    if group not in doubtful:
+        return True
+    if not name or "." in name or name == "_target_":
+        return False
+    options = groups(folders).get(group, ())
+    targets = {str(read_file(file_of(group, option, folders)).get("_target_")) for option in options}
+    return all((known := signature(target)) and name not in known.arguments for target in targets)
 
 
 def without_slips(

@@ -603,7 +603,7 @@ def test_what_can_be_done_without_a_damaged_last_checkpoint_is_told(tmp_path, mo
     last, best = run.checkpoint("last"), run.checkpoints / "best.ckpt"
     last.write_bytes(last.read_bytes()[:1000])
     capsys.readouterr()
-    again = "to start over: rm run/checkpoints/last.ckpt && genlab train run=run"
+    again = "to start over: rm -r run/checkpoints && genlab train run=run"
     for there in (True, False):
         assert cli.main(["train", "run=run", "trainer.max_steps=4"]) == 1
         told = capsys.readouterr().err

@@ -921,3 +921,128 @@ def test_of_hydras_own_node_a_file_makes_nothing_that_is_not_trusted(tmp_path, m
         done = subprocess.run([sys.executable, "-c", script, "train", *flags, *words], capture_output=True, text=True)
         assert done.returncode == 2 and "shutil.rmtree: 'shutil' is not a trusted package" in done.stderr
         assert "mine.yaml" in done.stderr and kept.is_dir()
+
+
+@pytest.mark.parametrize("group", ["data", "loss", "optimizer", "penalty", "trainer", "logger"])
+def test_a_file_that_names_no_class_is_told_before_torch(tmp_path, group):
+    (tmp_path / group).mkdir()
+    (tmp_path / group / "mine.yaml").write_text("_targt_: genlab.losses.nll.NLL\n")
+    found = problems("model=vae", f"{group}=mine", "seed=q", folders=[str(tmp_path)])
+    assert found.pop("seed")
+    assert f"it has no {group}._target_" in found[group].reason and "_targt_" in found[group].reason
+
+
+def test_what_a_class_needs_and_is_not_given_is_told(tmp_path):
+    text = "_target_: genlab.models.vae.vae.VAE\nlatent: 4\nencoder: {target: genlab.models.vae.mlp.Encoder}\n"
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults: [override /loss: elbo]\nmodel:\n  "
+        + text.replace("\n", "\n  ").rstrip()
+        + "\ntraining: {_target_: genlab.training.likelihood.Likelihood}\ntrainer: {max_steps: 3}\n"
+    )
+    found = problems("model=mine", "trainer.log_every=x", folders=[str(tmp_path)])
+    assert {*found} == {"model.decoder", "model.encoder", "trainer.log_every"}
+    assert found["model.decoder"].reason == "VAE needs it, a node with a _target_"
+
+
+def test_in_a_sweep_a_slip_hides_no_contradiction_of_the_other_values():
+    with pytest.raises(ConfigErrors) as error:
+        validate.check(["model=vae", "data=digits", "loss=hinge,elboo"], multirun=True)
+    assert {problem.setting for problem in error.value.problems} == {"loss=hinge", "loss=elboo"}
+
+
+def test_arguments_of_callbacks_are_checked(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\ndefaults:\n- override /hydra/callbacks: table\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(f"{text}hydra: {{callbacks: {{table: {{kk: 3, n: ten}}}}}}\n")
+    found = problems("model=vae", "experiment=mine", "seed=q", folders=[str(tmp_path)], multirun=True)
+    assert {*found} == {"seed", "hydra.callbacks.table.kk", "hydra.callbacks.table.n"}
+
+
+def test_of_a_file_that_cannot_be_read_nothing_is_made_up(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("defaults: [override /model: vae\n")
+    words = ["experiment=mine", "model.likelihood=gaussian", "loss.beta=2", "data.noise=0.1", "trainer.patience=3"]
+    found = problems(*words, "seed=q", "optimizer.lrr=1", folders=[str(tmp_path)])
+    assert {*found} == {"config", "seed", "optimizer.lrr"}
+
+
+def test_references_in_a_list_of_defaults_are_checked(tmp_path, monkeypatch):
+    monkeypatch.delenv("NOSUCH", raising=False)
+    entries = ["override /loss: ${modell}", "override /data: ${oc.env:NOSUCH}"]
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\ndefaults:\n" + "".join(f"- {entry}\n" for entry in entries)
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigErrors) as error:
+        validate.check(["experiment=mine", "seed=q"], [str(tmp_path)])
+    told = "\n".join(str(problem) for problem in error.value.problems)
+    assert "${modell} refers to no group; did you mean '${model}'?" in told and "seed=q" in told
+    assert "there is no NOSUCH in the environment" in told and len(error.value.problems) == 3
+
+
+def test_what_hydra_sweeps_is_typed_without_more(tmp_path):
+    found = problems("model=vae", "hydra.sweeper.params.data=moons,ring", "seed=q", multirun=True)
+    assert found["hydra.sweeper.params.data"].suggestion == "data=moons,ring" and "seed" in found
+
+
+def test_a_slip_of_hydras_hides_nothing_that_a_file_sweeps(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\nhydra: {sweeper: {params: {data: 'minst,digits'}}}\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    words = ["model=vae", "experiment=mine", "hydra.swep.dir=1"]
+    assert {*problems(*words, folders=[str(tmp_path)], multirun=True)} == {"data", "hydra.swep.dir"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["model=vae", "data=moons", "loss=nll"],
+        ["model=wgan", "data=moons", "loss=wasserstein", "penalty=gradient"],
+        ["model=pixelcnnpp", "data=digits", "optimizer=sgd"],
+        ["model=ot_flow", "data=digits", "loss=nll"],
+    ],
+)
+def test_what_a_recipe_says_of_another_loss_is_no_mistake_of_the_one_that_is_typed(words):
+    config = validate.check(words).config
+    for group in ("loss", "penalty", "optimizer"):
+        assert {*config[group]} - {"_target_"} <= {*signature(config[group]["_target_"]).arguments}
+    typed = "loss.warmup=3" if words[-1] == "loss=nll" else "optimizer.betas=[0.5,0.9]"
+    if words[0] in ("model=vae", "model=pixelcnnpp"):
+        assert {*problems(*words, typed)} == {typed.partition("=")[0]}
+
+
+def test_text_in_the_place_of_a_number_is_told_to_leave_its_quotes(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\nseed: '0'\ncompile: 'true'\noptimizer: {lr: '1e-3'}\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    found = problems("model=vae", "experiment=mine", folders=[str(tmp_path)])
+    assert {key: error.suggestion for key, error in found.items()} == {
+        "seed": "0",
+        "compile": "true",
+        "optimizer.lr": "0.001",
+    }
+    assert all("leave out the quotes" in error.reason for error in found.values())
+
+
+def test_a_file_that_has_the_name_of_one_of_genlabs_is_told(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "vae.yaml").write_text("latent: 7\n")
+    found = problems("model=vae", "data=digits", folders=[str(tmp_path)])
+    assert "which counts" in found["model"].reason and "vae.yaml" in found["model"].source
+
+
+def test_slips_of_plugins_and_of_packages_have_what_is_nearest(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "net.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert problems("model=vae", "plugins=[mien]")["plugins"].suggestion == "mine"
+    found = problems("model=vae", "optimizer._target_=trch.optim.Adam")
+    assert found["optimizer._target_"].suggestion == "torch.optim.Adam"
+
+
+def test_of_several_experiments_the_one_that_sets_a_value_is_named(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "one.yaml").write_text("# @package _global_\nseed: 1\n")
+    (tmp_path / "experiment" / "two.yaml").write_text("# @package _global_\noptimizer: {lr: slow}\n")
+    found = problems("model=vae", "data=digits", "experiment=[one,two]", folders=[str(tmp_path)])
+    assert found["optimizer.lr"].source.endswith("two.yaml")

@@ -150,6 +150,8 @@ def run(arguments: list[str]) -> int:
         print(f"genlab {name}: {VERBS[name].summary}\n\n{VERBS[name].usage}")
         return 0
     line = take_apart(name, rest)
+    if name == "train" and "--json" in line.flags and "--dry-run" not in line.flags:
+        line.wrong.append(UsageError("--json: of what --dry-run finds; add that, too"))
     if line.wrong:
         raise ConfigErrors([*line.wrong, *beside(name, line)])
     if name == "train":
@@ -159,15 +161,20 @@ def run(arguments: list[str]) -> int:
 
 def beside(verb: str, line: Line) -> Sequence[ConfigError | UsageError]:
     """What is wrong with the words of a line of which a flag is wrong, too; nothing where its folders are needed."""
-    resumed = any(word.startswith("run=") for word in line.words)
-    if verb not in ("train", "check") or resumed or any("--config-dir" in str(error) for error in line.wrong):
+    resumed = verb == "train" and any(word.startswith("run=") for word in line.words)
+    if verb in ("list", "completion") or resumed or any("--config-dir" in str(error) for error in line.wrong):
         return []
-    from genlab import validate
-
     try:
-        validate.check(line.words, line.folders, multirun=True)
+        if verb in ("train", "check"):
+            from genlab import validate
+
+            validate.check(line.words, line.folders, multirun=True)
+        else:
+            from genlab.cli import options
+
+            options.options(verb, line.words, line.folders)
     except ConfigErrors as error:
-        return error.problems
+        return [one for one in error.problems if getattr(one, "value", "?") not in ("", None)]  # what a flag may say
     return []
 
 

@@ -23,8 +23,6 @@ class SweepError(GenlabError):
 
 def train(line: Line) -> int:
     """``genlab train``: check, make the run folder, train from it."""
-    if "--json" in line.flags and "--dry-run" not in line.flags:
-        raise UsageError("--json: of what --dry-run finds; add that, too")
     resumed = [word for word in line.words if word.partition("=")[0] == "run"]
     if resumed:
         return resume(resumed, line)

@@ -14,7 +14,7 @@ from genlab import build, plugins
 from genlab.errors import ConfigError, nearest
 from genlab.files import atomic
 from genlab.run import Run, settled
-from genlab.validation.mistakes import Problems, mistakes
+from genlab.validation.mistakes import Problems, mistakes, parse
 
 LIMITS = ("trainer.max_time", "trainer.patience", "trainer.max_steps", "trainer.max_epochs")
 """What ends a training."""
@@ -79,17 +79,3 @@ def check(folder: str, words: Sequence[str] = (), *, record: bool = False) -> Re
     if record and typed & set(LIMITS) and run.info.get("ended"):
         run.note(ended=None)  # what ended it may end it again, and not at once
     return Resumed(changed, named)
-
-
-def parse(text: str) -> Any:
-    """A value as typed; unlike plain YAML, 1e-3 is a number."""
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value

@@ -146,7 +146,8 @@ def _write(
         try:
             return convert(pictures[row], row)
         except DataError as error:
-            raise DataError(f"{pictures.title(row)}: {error}") from error
+            title = pictures.title(row)
+            raise DataError(str(error) if str(error).startswith(title) else f"{title}: {error}") from error
         except UNREADABLE as error:
             spoilt[pictures.title(row)] = why(error)
             return None

@@ -111,8 +111,8 @@ def named(error: BaseException | None) -> str:
 def without(text: str, keys: Sequence[str]) -> str:
     """The text of a file without what stands at keys, its comments but for the first lost."""
     plain = yaml.safe_load(text)
-    node = stands(plain, keys[:-1])
-    del node[keys[-1]]
+    if isinstance(node := stands(plain, keys[:-1]), dict):
+        node.pop(keys[-1], None)
     return head(text) + yaml.safe_dump(plain)
 
 

@@ -12,7 +12,7 @@ from genlab.errors import ConfigError, nearest
 from genlab.presets import groups
 from genlab.signatures import Argument, signature
 from genlab.validation.fits import fits
-from genlab.validation.launchers import hydra_keys
+from genlab.validation.launchers import hydra_keys, installed
 from genlab.validation.mistakes import Problems, free_form, has, not_taken
 from genlab.validation.words import Word, overrides
 
@@ -80,9 +80,20 @@ def refused(word: Word, error: Exception) -> ConfigError:
         return ConfigError(f"~{word.key}", value, reason, near and f"~{near}", word.source)
     if word.key.startswith("hydra.") and said.startswith("Could not override"):
         near = nearest(word.key.removeprefix("hydra."), [key.removeprefix("hydra.") for key in hydra_keys()])
+        if f"hydra.{near}" == word.key:  # of another launcher than the one chosen, or of another type
+            group = "/".join(word.key.split(".")[:2])
+            having = [name for name, path in installed().get(group, {}).items() if takes(path, word.key)]
+            said, near = f"a key of {group}={'|'.join(having)}; or no value that it takes", ""
+            return ConfigError(word.key, value, said, near, word.source)
         said = "Hydra has no such key" + ("" if near else "; see genlab train --cfg hydra")
         return ConfigError(word.key, value, said, near and f"hydra.{near}", word.source)
     return ConfigError(word.key, value, said, "", word.source)
+
+
+def takes(target: str, key: str) -> bool:
+    """Has a launcher or a sweeper a key, ``hydra.launcher.n_jobs``?"""
+    known = signature(target)
+    return known is not None and key.rpartition(".")[2] in known.arguments
 
 
 def unknown(word: Word, whole: Mapping[str, Any], known_groups: Sequence[str]) -> ConfigError | None:

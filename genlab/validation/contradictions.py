@@ -183,8 +183,9 @@ def output_distribution(config: Config) -> Iterator[ConfigError]:
     if isinstance(choice, str) and choice not in known:
         reason = f"no such output distribution; there are {', '.join(known)}"
         yield ConfigError("model.likelihood", choice, reason, nearest(choice, known))
-    if choice == "bernoulli" and kind(config) == "vector":
-        yield ConfigError("model.likelihood", choice, "for binary data; these are continuous", "gaussian")
+    if choice in known and "gaussian" not in str(choice) and kind(config) == "vector":
+        reason = f"for {'binary data' if choice == 'bernoulli' else 'whole numbers'}; these are continuous"
+        yield ConfigError("model.likelihood", choice, reason, "gaussian")
     if choice == "bernoulli" and given is not None and given > 2:
         reason = f"for binary data; these have {given} levels (data.binarize=dynamic makes them binary)"
         yield ConfigError("model.likelihood", choice, reason, "categorical")
@@ -254,11 +255,15 @@ def budget(config: Config) -> Iterator[ConfigError]:
 
 def whole(config: Config) -> Iterator[ConfigError]:
     """Parts without which there is nothing to train."""
-    chosen = (config.get("choices") or {}).get("model")
-    for name in ("model", "training") if chosen else ():
-        node = config.get(name)
-        if not isinstance(node, Mapping) or not node.get("_target_"):
-            yield ConfigError("model", chosen, f"it has no {name}._target_, the class of its {name}")
+    choices = config.get("choices") or {}
+    for name in ("model", "training", "data", "loss", "penalty", "optimizer", "trainer", "logger"):
+        group = "model" if name == "training" else name
+        node, chosen = config.get(name), choices.get(group)
+        nameless = not isinstance(node, Mapping) or not node.get("_target_")
+        if chosen and nameless and (node or name != "logger"):
+            near = nearest("_target_", node) if isinstance(node, Mapping) else ""
+            slip = f", but a {near}" if near else ""
+            yield ConfigError(group, chosen, f"it has no {name}._target_, the class of its {name}{slip}")
 
 
 def patience(config: Config) -> Iterator[ConfigError]:

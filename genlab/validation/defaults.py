@@ -4,7 +4,9 @@ on."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import yaml
 from genlab import config
 from genlab.errors import ConfigError, nearest
 from genlab.presets import GLOBAL, conf_folder, groups, read, shown, twice
-from genlab.validation.mistakes import Problems
+from genlab.validation.mistakes import PICKED, Problems
 from genlab.validation.words import NEEDED, STANDS_IN, Word, no_option
 
 
@@ -112,6 +114,9 @@ def mend_files(
         path = next((path for folder in [ours, *map(Path, folders)] if (path := folder / name).is_file()), None)
         if path is None or name in lists:
             continue
+        if ours in path.parents and (own_one := next((f for f in folders if Path(f, name).is_file()), None)):
+            reason = f"genlab has one of this name, which counts; {shown(Path(own_one, name))} takes another"
+            problems.add(ConfigError(group, option, reason, "", shown(Path(own_one, name))))
         try:
             key, listed = list_of(path, problems)
         except ConfigError as error:  # it cannot be read at all
@@ -129,7 +134,7 @@ def mend_files(
             if entry.overrides and not (whole or entry.package or entry.group.startswith("hydra/")):
                 problems.add(about(entry, f"takes '# {GLOBAL}' as the first line of its file", shown(path)))
                 continue
-            if told := amiss(entry, chain, shown(path)):
+            if told := amiss(entry, chain, shown(path), known):
                 problems.add(told)
                 lost |= {root} if entry.options else set()
                 continue
@@ -149,15 +154,34 @@ def mend_files(
         if text != path.read_text(encoding="utf-8"):
             copies[name] = text
     own = {name: path for name, (path, *_) in lists.items() if ours not in path.parents}
-    return [word for word in [*words, *added] if word.key.partition(".")[0] not in lost], copies, own
+    kept = [word for word in [*words, *added] if word.key.partition(".")[0] not in lost]
+    return [*kept, *in_place_of(lost, typed)], copies, own
 
 
-def amiss(entry: Entry, chain: tuple[str, ...], source: str) -> ConfigError | None:
+def in_place_of(lost: set[str], typed: set[str]) -> list[Word]:
+    """Words for groups of which nothing is known, since the file that says it is ``lost``, that no mistake is made of
+    what stands for them."""
+    options = {group: option for group, option in of_a_run().items() if group in NEEDED}
+    hanging = {"experiment": options, "model": PICKED}
+    unknown = {group for name in lost for group in (name, *hanging.get(name, ()))}
+    untyped = sorted(group for group in unknown & {*options} if group in lost or group not in typed)
+    return [Word("", group, "", (options[group],), STANDS_IN, True) for group in untyped]
+
+
+def amiss(entry: Entry, chain: tuple[str, ...], source: str, known: Iterable[str]) -> ConfigError | None:
     """What is wrong with an entry that names no option at all, or a file that it stands in itself, by a ``chain``."""
     if not all(
         one is None or isinstance(one, str) for one in (entry.named if isinstance(entry.named, list) else [entry.named])
     ):
         return about(entry, "takes the name of an option", source)
+    names = entry.named if isinstance(entry.named, list) else [entry.named]
+    for name in re.findall(r"\$\{([^}:]+)\}", " ".join(map(str, names))):
+        if name not in known:
+            near = nearest(name, known)
+            return about(entry, f"${{{name}}} refers to no group", source, near and f"${{{near}}}")
+    for name in re.findall(r"\$\{oc\.env:(\w+)\}", " ".join(map(str, names))):
+        if name not in os.environ:
+            return about(entry, f"there is no {name} in the environment", source)
     for option in entry.options:
         if (name := f"{entry.group}/{option}.yaml") in chain:
             round_about = " -> ".join([*chain[chain.index(name) :], name])
@@ -242,7 +266,8 @@ def mend_options(
         problems.add(no_option(entry.group, wrong, options, source))
         if options and not (entry.bare or entry.package):
             told = f"{entry.group}={other}" if other else STANDS_IN
-            words.append(Word("", entry.group, "", (other or options[0],), told, True, True, source))
+            stand_in = other or options[0]
+            words.append(Word("", entry.group, "", (stand_in,), told, True, (stand_in,), source))
     if isinstance(entry.named, list):
         return replace(entry, named=[one for option in entry.named if (one := near.get(option, option))]), words
     if (meant := near[entry.named]) == "_self_":
@@ -266,9 +291,9 @@ def mend_overrides(entries: Sequence[Entry], there: set[str], problems: Problems
     return sorted(sound, key=lambda entry: entry.overrides) if late else sound
 
 
-def about(entry: Entry, reason: str, source: str) -> ConfigError:
+def about(entry: Entry, reason: str, source: str, suggestion: str = "") -> ConfigError:
     """What is wrong with an entry, told as it is written."""
-    return ConfigError(entry.group, ",".join(entry.options), reason, "", source, str(entry))
+    return ConfigError(entry.group, ",".join(entry.options), reason, suggestion, source, str(entry))
 
 
 def once(name: str, path: Path, problems: Problems) -> str:

@@ -56,7 +56,12 @@ def fits_generic(name: str, inner: list[ast.expr], value: Any, module: str) -> b
         return isinstance(value, Mapping) and all(
             fits(inner[-1], item, module) for key, item in value.items() if key != "_target_"
         )
-    return isinstance(value, Mapping) if name in ("Callable", "type", "Type") else True
+    return is_node(value) if name in ("Callable", "type", "Type") else True
+
+
+def is_node(value: Any) -> bool:
+    """Is it something to be built?"""
+    return isinstance(value, Mapping) and "_target_" in value
 
 
 def fits_name(annotation: ast.Name | ast.Attribute, value: Any, module: str) -> bool:
@@ -75,10 +80,10 @@ def fits_name(annotation: ast.Name | ast.Attribute, value: Any, module: str) -> 
     if name in DICTS:
         return isinstance(value, Mapping)
     if name in ("Callable", "Tensor", "Module"):
-        return isinstance(value, Mapping)
+        return is_node(value)
     found = meaning(annotation.id, module) if isinstance(annotation, ast.Name) else None
     if isinstance(found, griffe.Class):
-        return isinstance(value, Mapping)
+        return is_node(value)
     return fits(parsed(found.value), value, found.module.path) if isinstance(found, griffe.Attribute) else True
 
 

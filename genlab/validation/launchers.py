@@ -12,6 +12,7 @@ from typing import Any
 from genlab import build
 from genlab.errors import ConfigError
 from genlab.signatures import last, locate, signature
+from genlab.validation.mistakes import check_arguments
 
 OWN = "hydra._internal.core_plugins"
 PLUGINS = "hydra_plugins"
@@ -47,6 +48,10 @@ def foreign(made: Mapping[str, Any]) -> Iterator[ConfigError]:
         for keys, target in named(node):
             if not (str(target).startswith(own) or build.trusted(str(target))):
                 yield ConfigError(".".join(("hydra", group, *keys)), target, build.untrusted(str(target)))
+    for name, node in (made.get("callbacks") or {}).items():
+        if isinstance(node, Mapping) and str(node.get("_target_")).startswith("genlab.finale."):
+            settled = {key: value for key, value in node.items() if "${" not in str(value)}
+            yield from check_arguments(f"hydra.callbacks.{name}", settled, str(node["_target_"]))
 
 
 def named(node: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import yaml
+
 from genlab import build
 from genlab.errors import ConfigError, ConfigErrors, nearest
 from genlab.signatures import Argument, locate, names, parsed, signature
@@ -39,19 +41,24 @@ class Problems:
 
 BARE = {"seed": "int", "compile": "bool", "plugins": "list[str]", "init_from": "str | None", "skip_refused": "bool"}
 """Types of the keys that belong to no group."""
+SUPPLIED = {"model": ("spec",), "data": (), "loss": (), "penalty": (), "optimizer": ("params",)}
+"""Arguments without a default that code gives to what a group names; all others stand in the config."""
 PICKED = ("loss", "penalty", "optimizer")
 """Groups of which a model's preset has a choice of its own. It counts for contradictions where a typed one is a slip,
 for the option that is spelt most alike need not go with the model."""
 
 
-def mistakes(whole: Mapping[str, Any], sound: Mapping[str, Any] | None = None) -> Iterator[ConfigError]:
-    """Contradictions (of ``sound`` in its place, if given), targets, keys and types of a composed config."""
+def mistakes(
+    whole: Mapping[str, Any], sound: Mapping[str, Any] | None = None, *, known: bool = True
+) -> Iterator[ConfigError]:
+    """Contradictions (of ``sound`` in its place, if given; not where what there is is not ``known``), targets, keys and
+    types of a composed config."""
     named = [*nodes({name: value for name, value in whole.items() if name != "choices"})]
     broken = {key: error for key, node in named if (error := no_python(f"{key}._target_", node["_target_"]))}
     yield from broken.values()
-    if not broken:  # beyond whose own keys nothing is known
-        known = whole if sound is None else sound
-        likely = {group: part if group in PICKED else meant(part) for group, part in known.items()}
+    if known and not broken:  # beyond whose own keys nothing is known
+        parts = whole if sound is None else sound
+        likely = {group: part if group in PICKED else meant(part) for group, part in parts.items()}
         yield from contradictions(likely)  # these know better than types what to write
     for key, takes in BARE.items():
         argument = Argument(key, parsed(takes), None, "")
@@ -102,9 +109,18 @@ def check_node(key: str, node: Mapping[str, Any]) -> Iterator[ConfigError]:
         if not error.suggestion or signature(error.suggestion) is None:
             return
         target = error.suggestion  # what was meant, most likely
+    yield from check_arguments(key, node, target)
+
+
+def check_arguments(key: str, node: Mapping[str, Any], target: str) -> Iterator[ConfigError]:
+    """What is wrong with the arguments that a node has for a target."""
     known = signature(target)
     if known is None:
         return
+    for needed in known.arguments.values() if key in SUPPLIED else ():
+        if needed.required and needed.name not in (*SUPPLIED[key], *node):
+            place, wanted = f"{key}.{needed.name}", spell(needed.annotation)
+            yield ConfigError(place, None, f"{known.name} needs it" + (f", {wanted}" if wanted else ""), "", "", place)
     for name, value in node.items():
         if name == "_target_":
             continue
@@ -122,7 +138,7 @@ def check_target(key: str, target: Any) -> ConfigError | None:
         return ConfigError(key, target, "write package.module.Name")
     module, _, name = target.rpartition(".")
     if not build.trusted(target):
-        near = near_module(module, name)
+        near = near_module(module, name) or near_package(module, name)
         return ConfigError(key, target, build.untrusted(target), near if build.trusted(near) else "")
     if (error := no_python(key, target)) or signature(target) is not None:
         return error
@@ -168,11 +184,32 @@ def near_module(module: str, name: str) -> str:
     return ""
 
 
+def near_package(module: str, name: str) -> str:
+    """The target with its package's name put right, where it is a slip of one that is trusted."""
+    root, dot, rest = module.partition(".")
+    near = nearest(root, ["genlab", "torch", *build.admitted()]) if locate(root) is None else ""
+    return f"{near}{dot}{rest}.{name}" if near else ""
+
+
 def may_be(argument: Argument, value: Any) -> bool:
     """Does a value fit an argument? Null always fits where it is the default."""
     if value is None and isinstance(argument.default, ast.Constant) and argument.default.value is None:
         return True
     return fits(argument.annotation, value, argument.module)
+
+
+def parse(text: str) -> Any:
+    """A value as typed; unlike plain YAML, 1e-3 is a number."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
 
 
 def wrong_type(key: str, value: Any, argument: Argument) -> ConfigError:
@@ -185,8 +222,11 @@ def wrong_type(key: str, value: Any, argument: Argument) -> ConfigError:
         suggestion = f"[{value}]"
     if isinstance(value, str) and value.lower() in ("yes", "on", "no", "off") and may_be(argument, True):
         suggestion = "true" if value.lower() in ("yes", "on") else "false"
+    reason = f"must be {spell(argument.annotation)}"
+    if isinstance(value, str) and not suggestion and may_be(argument, plain := parse(value)):
+        reason, suggestion = f"{reason}, and here it is text: leave out the quotes", str(plain).lower()
     shown = str(value).lower() if isinstance(value, bool) else "null" if value is None else value
-    return ConfigError(key, shown, f"must be {spell(argument.annotation)}", suggestion)
+    return ConfigError(key, shown, reason, suggestion)
 
 
 def not_taken(key: str, value: Any, target: str, name: str, source: str = "") -> ConfigError:

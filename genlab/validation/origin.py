@@ -33,7 +33,11 @@ class Origin:
         return TYPED if any(word.key.partition(".")[0] == group for word in self.words) else ""
 
     def files(self, group: str, option: Any, known: tuple[Path, ...] = ()) -> Iterator[Path]:
-        """The file of an option and those it builds on."""
+        """The file of an option and those it builds on; of several options, the last first."""
+        several = [] if option else [word for word in self.words if word.key == group and word.values]
+        for word in several:  # of which Hydra notes none
+            for one in reversed(word.values[0].strip("[]").split(",")):
+                yield from self.files(group, one.strip(), known)
         for folder in self.folders:
             path = folder / group / f"{option}.yaml"
             if path.is_file() and path not in known:

@@ -188,8 +188,9 @@ def wrong_place(verb: str, options: Options, runs: Sequence[Run]) -> Iterator[Co
         yield ConfigError("ckpt", text, "a folder", f"run={around}")
     elif not named or text.endswith(".ckpt") or "/" in text:
         beside = Path(text).parent.glob("*.ckpt")
-        near = nearest(Path(text).name, [path.name for path in beside])
-        yield ConfigError("ckpt", text, "no such file", str(Path(text).parent / near) if near else "")
+        near = nearest(Path(text).name, [path.name for path in beside if path.is_file()])
+        reason = "a pipe or a device, and no file" if Path(text).exists() else "no such file"
+        yield ConfigError("ckpt", text, reason, str(Path(text).parent / near) if near else "")
     elif (runs or not text.isdigit()) and not any((run.checkpoints / f"{name}.ckpt").is_file() for run in runs):
         there = [*known, *dict.fromkeys(path.stem for run in runs for path in sorted(run.checkpoints.glob("*.ckpt")))]
         kept = [place for place in dict.fromkeys(there) if not place.startswith("step_")]

@@ -40,7 +40,7 @@ class Word:
         values: as Hydra reads them; several in a sweep, none in a deletion.
         rest: everything after the prefix, as typed; of one that was not typed, ``STANDS_IN``.
         group: it takes an option of a group.
-        slip: its option is none, and the nearest stands in.
+        stand_ins: those of its values that stand in for an option that is none.
         source: where it was said.
     """
 
@@ -50,8 +50,13 @@ class Word:
     values: tuple[str, ...]
     rest: str
     group: bool
-    slip: bool = False
+    stand_ins: tuple[str, ...] = ()
     source: str = TYPED
+
+    @property
+    def slip(self) -> bool:
+        """Whether what it chooses stands in for an option that is none."""
+        return any(value in self.stand_ins for value in self.values)
 
     def with_value(self, value: str) -> str:
         """The override for one job."""
@@ -139,7 +144,7 @@ def mend_groups(words: Sequence[Word], folders: Sequence[str], problems: Problem
             continue
         options = config.options(word.key) if plugin else known[word.key]
         values: list[str] = []
-        slip = False
+        stand_ins: list[str] = []
         for value in word.values:
             unwrapped = value.strip("[]").split(",") if value.startswith("[") else [value.strip("\"'")]
             wrong = [option for option in unwrapped if option not in options and option != "null"]
@@ -149,12 +154,13 @@ def mend_groups(words: Sequence[Word], folders: Sequence[str], problems: Problem
                     reason = f"{error.reason}; those of your own are where --config-dir says"
                     error = ConfigError(word.key, option, reason, "", error.source)
                 problems.add(error)
-            slip = slip or bool(wrong)
             fixed = [nearest(option, options) if option in wrong else option for option in unwrapped]
-            values += [value] if not wrong else [f"[{','.join(fixed)}]" if value.startswith("[") else fixed[0]]
+            mine = value if not wrong else f"[{','.join(fixed)}]" if value.startswith("[") else fixed[0]
+            values.append(mine)
+            stand_ins += [mine] if wrong else []
         values = [value for value in values if value]
         if values:
-            mended.append(replace(word, values=tuple(values), slip=slip))
+            mended.append(replace(word, values=tuple(values), stand_ins=tuple(stand_ins)))
         else:
             lost.add(word.key)
     return [word for word in mended if word.key.partition(".")[0] not in lost]
