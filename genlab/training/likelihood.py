@@ -15,7 +15,8 @@ from genlab.training.settings import Settings
 
 
 class Likelihood(Module):
-    """Minimise an objective in nats per example; the validation figure is the negative log-likelihood or its bound.
+    """Minimise an objective in nats per example; the validation figure is the negative log-likelihood or its bound,
+    of as many draws as an objective says by its ``k``.
 
     Raises:
         ConfigError: the model has no likelihood.
@@ -47,5 +48,6 @@ class Likelihood(Module):
 
     def validation_nats(self, batch: Mapping[str, Tensor]) -> Tensor:
         model: Any = self.model
-        score = model.log_prob if isinstance(model, Density) else model.bound
-        return -score(batch["x"], batch.get("y"))
+        if isinstance(model, Density):
+            return -model.log_prob(batch["x"], batch.get("y"))
+        return -model.bound(batch["x"], batch.get("y"), getattr(self.objective, "k", 1))
