@@ -186,6 +186,8 @@ def test_values_that_cannot_be_are_refused(word):
         (["model=vae", "penalty=gradient"], "penalty"),
         (["model=vae", "loss=wasserstein"], "loss"),
         (["model=realnvp", "data=digits", "loss=elbo"], "loss"),
+        (["model=realnvp", "data=digits", "loss=iwae"], "loss"),
+        (["model=vae", "loss=elbo_mc", "loss.k=0"], "loss.k"),
         (["model=vae", "model.likelihood=bernouli"], "model.likelihood"),
         (["model=vae", "trainer.max_time=banana"], "trainer.max_time"),
         (["model=vae", "model.latent=0"], "model.latent"),
