@@ -18,7 +18,7 @@ from genlab.signatures import keys_of
 
 KNOWN = groups()
 GAMES = [name for name in KNOWN["model"] if "Adversarial" in str(contents("model", name).get("training"))]
-LOSSES = [name for name in KNOWN["loss"] if name not in ("nll", "elbo", "elbo_mc", "iwae")]
+LOSSES = [name for name in KNOWN["loss"] if name not in ("nll", "elbo", "elbo_mc", "iwae", "reconstruction")]
 DATA = {"segment": "segment", "noised": "ring", "gaussian": "mixture"}
 LATENT = {"segment": 1, "noised": 3, "gaussian": 1}
 NARROW = {"width": 8, "depth": 2, "code_width": 8, "latent": 8, "maps": 2}
