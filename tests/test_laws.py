@@ -80,6 +80,7 @@ def test_laws_apply_to_whom_they_should():
         ("realnvp", ("model.net=mlp", "model.dequantization=variational")),
         ("glow", ("model.coupling=additive", "model.split_prior=false", "model.conditional=true")),
         ("vae", ("model.net=conv", "model.likelihood=discretised_logistic")),
+        ("vae", ("loss=iwae", "loss.gradient=dreg")),
         ("wgan_gp", ("model.net=resnet", "model.generator.norm=batch")),
         ("gan", ("loss=lsgan", "trainer.ema=null", "penalty=r1")),
     ],

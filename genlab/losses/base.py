@@ -7,7 +7,10 @@ from torch import Tensor, nn
 
 
 class Objective(Protocol):
-    """A likelihood objective: a scalar to minimise, in nats per example, and named detached parts to be logged."""
+    """A likelihood objective: a scalar to minimise, in nats per example, and named detached parts to be logged.
+
+    One of several importance samples says how many by an attribute ``k``, and validation then takes as many.
+    """
 
     def __call__(
         self, model: nn.Module, batch: Mapping[str, Tensor], step: int

@@ -15,10 +15,11 @@ from genlab.training.settings import Settings
 
 
 class Likelihood(Module):
-    """Minimise an objective in nats per example; the validation figure is the negative log-likelihood or its bound.
+    """Minimise an objective in nats per example; the validation figure is the negative log-likelihood or its bound,
+    of as many draws as an objective says by its ``k``; a model that has neither has no such figure.
 
     Raises:
-        ConfigError: the model has no likelihood.
+        ConfigError: the model has no likelihood, nor what the objective asks for instead.
     """
 
     def __init__(
@@ -32,7 +33,8 @@ class Likelihood(Module):
         steps: int,
     ):
         super().__init__(model, spec, optimizer, settings, config, steps)
-        if not isinstance(model, (Density, Bound)):
+        asked = getattr(loss, "asks", ())  # an objective may be of something else that a model has
+        if not isinstance(model, (Density, Bound)) and not (asked and all(hasattr(model, name) for name in asked)):
             reason = f"{type(model).__name__} has no likelihood to train by, neither a log_prob nor a bound"
             raise ConfigError("training", type(self).__name__, reason)
         self.objective = loss
@@ -45,7 +47,10 @@ class Likelihood(Module):
             self.settings.accumulate_grad_batches,
         )
 
-    def validation_nats(self, batch: Mapping[str, Tensor]) -> Tensor:
+    def validation_nats(self, batch: Mapping[str, Tensor]) -> Tensor | None:
         model: Any = self.model
-        score = model.log_prob if isinstance(model, Density) else model.bound
-        return -score(batch["x"], batch.get("y"))
+        if isinstance(model, Density):
+            return -model.log_prob(batch["x"], batch.get("y"))
+        if isinstance(model, Bound):
+            return -model.bound(batch["x"], batch.get("y"), getattr(self.objective, "k", 1))
+        return None

@@ -91,14 +91,22 @@ def way_of_training(config: Config) -> Iterator[ConfigError]:
         what = "loss of games is its critic(real, fake) and generator(fake, real)"
         what = what if game else "likelihood objective is its __call__(model, batch, step)"
         yield error(config, "loss", f"{loss.name} has no {' and no '.join(missing)}; a {what}")
+    own = {"terms": "elbo", "reconstruction": "reconstruction"}
+    fitting = next((name for method, name in own.items() if method in model.methods), "nll")
     if not game and "Likelihood" in training.bases and "critic" in loss.methods:
-        fitting = "elbo" if "terms" in model.methods else "nll"
         reason = f"{loss.name} is a loss of games, {model.name} is trained by its likelihood"
         yield error(config, "loss", reason, fitting)
     for method in loss.constants.get("asks") or ():
         if not game and model.methods and method not in model.methods:
             reason = f"{loss.name} asks a model for its {method}, which {model.name} has not"
-            yield error(config, "loss", reason, "nll")
+            yield error(config, "loss", reason, fitting)
+    if unscored(model) and "__call__" in loss.methods and not loss.constants.get("asks"):
+        yield error(config, "loss", f"{model.name} has no likelihood, neither a log_prob nor a bound", fitting)
+
+
+def unscored(model: Signature) -> bool:
+    """Is it an auto-encoder, which has an error in the place of a likelihood or a bound?"""
+    return "reconstruction" in model.methods and not {"log_prob", "bound"} & {*model.methods}
 
 
 def constraint(config: Config) -> Iterator[ConfigError]:
@@ -267,10 +275,12 @@ def whole(config: Config) -> Iterator[ConfigError]:
 
 
 def patience(config: Config) -> Iterator[ConfigError]:
-    """A game has no validation figure that could get better."""
-    training, given = of(config, "training"), look(config, "trainer.patience")
+    """A game has no validation figure that could get better, nor has an auto-encoder."""
+    training, model, given = of(config, "training"), of(config, "model"), look(config, "trainer.patience")
     if given is not None and training is not None and "Adversarial" in training.bases:
         yield ConfigError("trainer.patience", given, "a game has no validation figure to wait for")
+    elif given is not None and model is not None and unscored(model):
+        yield ConfigError("trainer.patience", given, f"{model.name} has no likelihood to wait for")
 
 
 def in_range(config: Config) -> Iterator[ConfigError]:

@@ -28,6 +28,7 @@ LEAST = {
     "penalty.every": 1,
     "penalty.vectors": 1,
     "loss.warmup": 0,
+    "loss.k": 1,
     "data.size": 1,
     "data.limit": 1,
     "data.validation": 0,

@@ -82,11 +82,28 @@ class VAE(nn.Module):
         log_weights = []
         for part in epsilon.split(piece):
             z = mean + torch.exp(log_variance / 2) * part
-            prior_over_posterior = (part.square() - z.square() + log_variance).sum(2) / 2
-            repeated = x.expand(len(part), *x.shape).flatten(0, 1)
-            log_prob = self.likelihood.log_prob(self.decoder(z.flatten(0, 1)), repeated)
-            log_weights.append(log_prob.view(len(part), -1) + prior_over_posterior)
+            log_prob, log_ratio = self._terms_of(x, z, part, log_variance)
+            log_weights.append(log_prob + log_ratio)
         return torch.cat(log_weights).double()
+
+    def draws(
+        self, x: Tensor, y: Tensor | None = None, k: int = 1, held: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """z_i ~ q(z | x), (k, B, Z), log p(x | z_i) and log p(z_i) - log q(z_i | x), (k, B) each, all differentiable;
+        ``held``: mu and sigma are constants in log q, so that its gradient reaches the encoder through z_i alone."""
+        mean, log_variance = self.posterior(x)
+        epsilon = torch.randn(k, *mean.shape, dtype=mean.dtype, device=mean.device)
+        z = mean + torch.exp(log_variance / 2) * epsilon
+        if held:
+            log_variance = log_variance.detach()
+            epsilon = (z - mean.detach()) * torch.exp(-log_variance / 2)
+        return z, *self._terms_of(x, z, epsilon, log_variance)
+
+    def _terms_of(self, x: Tensor, z: Tensor, epsilon: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
+        """log p(x | z_i), and log p(z_i) - log q(z_i | x) where epsilon_i = (z_i - mu) / sigma, (k, B) each."""
+        repeated = x.expand(len(z), *x.shape).flatten(0, 1)
+        log_prob = self.likelihood.log_prob(self.decoder(z.flatten(0, 1)), repeated).view(len(z), -1)
+        return log_prob, (epsilon.square() - z.square() + log_variance).sum(2) / 2
 
     def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
         """log p(x | z) + log N(z; 0, I), (B,)."""
