@@ -84,7 +84,7 @@ class RBM(nn.Module):
     Training begins with visible biases that give the means of the first batch, sigma with its standard deviations.
     Persistent chains are a buffer, kept by checkpoints.
 
-    Protocols: Samples, Density, Walks, Watched. Temperature divides the energy. Deviation: sigma is learnt.
+    Protocols: Samples, Density, Anneals, Walks, Watched. Temperature divides the energy. Deviation: sigma is learnt.
 
     Args:
         spec: of the data, of two levels or continuous.
@@ -280,9 +280,9 @@ class RBM(nn.Module):
         return self._found[1]
 
     @property
-    def protocol(self) -> dict[str, Any]:
-        """How ``log_prob`` comes about, where it is an estimate."""
-        return {} if self.exact else {"chains": self.chains, "temperatures": self.temperatures, "AIS seed": self.seed}
+    def annealing(self) -> dict[str, int]:
+        """How ``anneal`` goes about it."""
+        return {"chains": self.chains, "temperatures": self.temperatures, "AIS seed": self.seed}
 
     def enumerate(self) -> Tensor:
         """log Z, the logarithm of a sum over all states of the smaller layer, float64."""
@@ -304,26 +304,24 @@ class RBM(nn.Module):
         return torch.cat(terms).logsumexp(0)
 
     @torch.no_grad()
-    def anneal(self, chains: int | None = None, temperatures: int | None = None) -> Partition:
+    def anneal(self) -> Partition:
         """log Z by annealed importance sampling, and its standard error, by the spread of the weights.
 
         log w = sum over t of log f_t+1(v_t) - log f_t(v_t),   f = base(v)^(1 - beta) sum_h exp(-beta E(v, h)),
         v_t from a sweep that leaves f_t as it is;   log Z = log Z_0 + log of the mean of w.   (Neal 2001)
         """
-        chains, temperatures = chains or self.chains, temperatures or self.temperatures
         generator = torch.Generator(self.weight.device).manual_seed(self.seed)
         base, own = self.base(), self.visible()
-        v = base.draw(self.chance(chains, generator)[1])
-        log_weight = torch.zeros(chains, dtype=torch.float64, device=v.device)
-        betas = schedule(temperatures)
-        for low, high in itertools.pairwise(betas):
+        v = base.draw(self.chance(self.chains, generator)[1])
+        log_weight = torch.zeros(self.chains, dtype=torch.float64, device=v.device)
+        for low, high in itertools.pairwise(schedule(self.temperatures)):
             logits = self.hidden_given(v)
             change = (high - low) * (own.weigh(v) - base.weigh(v))
             log_weight += change + (softplus(high * logits) - softplus(low * logits)).sum(1)
-            v = self.sweep(v, *self.chance(chains, generator), own=high, based=1 - high)
-        log_z = base.log_z().double() + self.hidden * math.log(2) + log_weight.logsumexp(0) - math.log(chains)
+            v = self.sweep(v, *self.chance(self.chains, generator), own=high, based=1 - high)
+        log_z = base.log_z().double() + self.hidden * math.log(2) + log_weight.logsumexp(0) - math.log(self.chains)
         weight = torch.exp(log_weight - log_weight.max())
-        spread = weight.std() / weight.mean() / math.sqrt(chains)
+        spread = weight.std() / weight.mean() / math.sqrt(self.chains)
         return Partition(log_z.item(), spread.item())
 
 
