@@ -41,11 +41,8 @@ def make(loaded: Loaded, seeds: list[int], options: Mapping[str, Any], device: A
     chains = ranks.gather(torch.cat(parts, 1).transpose(0, 1) if parts else None)
     arrays = {"samples": chains[:, -1].numpy(), "chains": chains.numpy(), "times": torch.tensor(TIMES).numpy()}
     if plane:
-        title = f"Markov chains from {TIMES[0]} to {TIMES[-1]} steps"
-        return Made(
-            chains[:, -1],
-            draw=partial(plots.ways, paths=chains, data=examples_of(loaded).x, title=title),
-            arrays=arrays,
-        )
+        title, ends = f"Markov chains of {TIMES[-1]} steps", ("start", "sample")
+        draw = partial(plots.ways, paths=chains, data=examples_of(loaded).x, title=title, ends=ends)
+        return Made(chains[:, -1], draw=draw, arrays=arrays)
     titles = Titles([(str(time), 1) for time in TIMES])
     return Made(chains.flatten(0, 1), columns=len(TIMES), titles=titles, arrays=arrays)
