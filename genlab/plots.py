@@ -185,7 +185,9 @@ def lines(path: str | Path, curves: Tensor, data: Tensor, title: str, ends: bool
     save(figure, path)
 
 
-def ways(path: str | Path, paths: Tensor, data: Tensor, title: str) -> None:
+def ways(
+    path: str | Path, paths: Tensor, data: Tensor, title: str, ends: tuple[str, str] = ("latent", "sample")
+) -> None:
     """Ways over data, thin, with both of their ends marked.
 
     Args:
@@ -193,6 +195,7 @@ def ways(path: str | Path, paths: Tensor, data: Tensor, title: str) -> None:
         paths: (N, points, 2), from a latent to data.
         data: (N, 2).
         title: of the picture.
+        ends: what the first and the last points are.
     """
     first, last = paths[:, 0], paths[:, -1]
     low, high = _frame(torch.cat([data, _without_strays(paths.flatten(0, 1), *_frame(data, 1.0)).to(data)]), 0.05)
@@ -200,7 +203,7 @@ def ways(path: str | Path, paths: Tensor, data: Tensor, title: str) -> None:
     axes.scatter(data[:3000, 0], data[:3000, 1], s=3, c="#bbbbbb", linewidths=0)
     for x, y in paths.transpose(1, 2):
         axes.plot(x, y, color="#666666", linewidth=0.6, alpha=0.7)
-    for title_of, points, colour in (("latent", first, COLOURS[0]), ("sample", last, COLOURS[1])):
+    for title_of, points, colour in ((ends[0], first, COLOURS[0]), (ends[1], last, COLOURS[1])):
         axes.scatter(points[:, 0], points[:, 1], s=14, c=colour, linewidths=0, zorder=3, label=title_of)
     axes.legend(loc="upper right")
     _finish(axes, title, low, high)

@@ -50,6 +50,7 @@ class Able(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
+        self.annealing = {"chains": 3, "temperatures": 5, "AIS seed": 0}
         self.scale = torch.nn.Linear(2, 2, dtype=torch.float64)
         torch.nn.init.eye_(self.scale.weight)
         torch.nn.init.ones_(self.scale.bias)
@@ -84,6 +85,12 @@ class Able(torch.nn.Module):
 
     def posterior(self, x):
         return x, x / 10
+
+    def partition(self):
+        return 7.5, 0.0
+
+    def anneal(self):
+        return 7.25, 0.25
 
     def log_prob(self, x, y=None):
         return -x.square().sum(1) / 2 - math.log(2 * math.pi)

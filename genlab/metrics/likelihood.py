@@ -11,7 +11,7 @@ from torchmetrics import Metric
 
 from genlab.errors import GenlabError
 from genlab.metrics.base import Figure
-from genlab.models.base import Batch, Bound, Density, Weighs
+from genlab.models.base import Anneals, Batch, Bound, Density, Weighs
 from genlab.spec import Spec
 
 MARKS = ("", "=", "~", "<=")
@@ -29,7 +29,7 @@ class Likelihood(Metric):
     ``exact = False``) is none, for the mean of exponentials of estimates is too large: ``~``. ``negative_elbo`` is the
     bound of one sample of a latent-variable model, in nats. ``ess`` is the mean effective sample size of its importance
     weights, (sum_i w_i)^2 / sum_i w_i^2, from 1 to k: near 1 the bound rests on single draws and is far from tight.
-    Sums in float64.
+    The standard error of a density whose log Z is an estimate holds that of log Z. Sums in float64.
 
     Args:
         spec: of the data.
@@ -45,6 +45,7 @@ class Likelihood(Metric):
     full_state_update = False
     exactness: Tensor
     draws: Tensor
+    spread: Tensor
     count: Tensor
     total: Tensor
     squares: Tensor
@@ -57,6 +58,8 @@ class Likelihood(Metric):
         # How the figures came about: states, for a rank may be shown no example.
         self.add_state("exactness", torch.zeros((), dtype=torch.long), dist_reduce_fx="max")
         self.add_state("draws", torch.zeros((), dtype=torch.long), dist_reduce_fx="max")
+        self.add_state("spread", torch.zeros((), dtype=torch.float64), dist_reduce_fx="max")  # of an estimate of log Z
+        self.annealing: dict[str, int] = {}
         for name in ("count", "total", "squares"):  # of the likelihood, the bound of one sample, the effective size
             self.add_state(name, torch.zeros(3, dtype=torch.float64), dist_reduce_fx="sum")
 
@@ -69,6 +72,9 @@ class Likelihood(Metric):
         x, y = batch["x"], batch.get("y")
         if isinstance(model, Density):
             self._is("=" if model.exact else "~")
+            if isinstance(model, Anneals) and not model.exact:
+                self.spread = torch.full_like(self.spread, model.partition()[1])
+                self.annealing = dict(model.annealing)  # the first rank, whose figures are told, is shown an example
             self._add_log_prob(0, model.log_prob(x, y))
         elif isinstance(model, Bound):
             latent = hasattr(model, "terms")
@@ -105,8 +111,9 @@ class Likelihood(Metric):
         if not self.count[0]:
             raise GenlabError(f"the split '{self.reads[0]}' holds no example")
         protocol, mark = {"n": int(self.count[0])}, MARKS[int(self.exactness)]
-        how: dict[str, Any] = {"k": int(self.draws)} if self.draws else {}
+        how: dict[str, Any] = {"k": int(self.draws)} if self.draws else dict(self.annealing)
         value, stderr = self._mean(0)
+        stderr = None if stderr is None else math.hypot(stderr, float(self.spread))
         figures = {"nats": Figure(value, mark, stderr, protocol | how)}
         if self.spec.levels is not None:
             unit = self.spec.dimensions * math.log(2)

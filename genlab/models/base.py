@@ -11,7 +11,7 @@ A model that cannot do without ``y`` says so by an attribute ``conditional = Tru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -41,6 +41,13 @@ class Watched(Protocol):
 
 
 @runtime_checkable
+class Walks(Samples, Protocol):
+    def chain(self, noise: Noise, times: Sequence[int], temperature: float = 1.0) -> Tensor:
+        """Examples where a Markov chain for each stream is after so many steps, (len(times), B, *spec.shape)."""
+        ...
+
+
+@runtime_checkable
 class Completes(Samples, Protocol):
     order: Tensor
     """Flat indices into an example, in the order in which its values are generated, (D,)."""
@@ -59,6 +66,20 @@ class Density(Protocol):
 
     def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """log p(x) in nats, (B,): of the integers where the data are integers, else a density in data units."""
+        ...
+
+
+@runtime_checkable
+class Anneals(Density, Protocol):
+    annealing: Mapping[str, int]
+    """The protocol of an estimate of log Z: chains, temperatures, AIS seed."""
+
+    def partition(self) -> tuple[float, float]:
+        """log Z by which ``log_prob`` goes, the same for the same weights, and its standard error: 0 where exact."""
+        ...
+
+    def anneal(self) -> tuple[float, float]:
+        """An estimate of log Z by annealed importance sampling, exact or not, and its standard error."""
         ...
 
 
