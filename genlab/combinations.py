@@ -121,7 +121,8 @@ class Combinations:
         whole = {key: settled(node, content) for key, node in content.items()}
         whole |= {group: self.contents(group, taken[group]) for group in DEFAULTS}
         trainer = self.contents("trainer", "default") | (whole.get("trainer") or {}) | {"precision": precision}
-        return whole | {"choices": {**taken, "model": model}, "trainer": trainer}
+        choices = {group: taken[group] for group in DEFAULTS} | {"model": model}  # of which all is known here
+        return whole | {"choices": choices, "trainer": trainer}
 
     def picked(self, group: str, option: str) -> dict[str, str]:
         """What an option takes of other groups."""
