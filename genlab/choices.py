@@ -77,15 +77,15 @@ def of_others(config: Mapping[str, Any], typed: Iterable[str]) -> dict[str, Any]
         with contextlib.suppress(ConfigError):
             files += based(group, str(chosen.get(group)))
     for group in ("loss", "penalty", "optimizer"):
-        node, picked, said = whole.get(group), "", set()
-        for path in files:
-            picked = picks(path).get(group, picked)
-            said |= {*(read(path).get(group) or {})} - {"_target_"}
-        known = signature(str(node.get("_target_", ""))) if isinstance(node, Mapping) else None
-        if not isinstance(node, Mapping) or known is None or known.takes_any or chosen.get(group) == picked:
+        node, said = whole.get(group), {key for path in files for key in read(path).get(group) or ()} - {"_target_"}
+        picked = [option for path in files if (option := picks(path).get(group))]
+        if not said or not isinstance(node, Mapping) or chosen.get(group) in picked[-1:]:
             continue
-        gone = {key for key in said if key not in known.arguments and f"{group}.{key}" not in typed}
-        whole[group] = {key: value for key, value in node.items() if key not in gone}
+        with contextlib.suppress(SyntaxError):  # of a plugin, which is told elsewhere
+            known = signature(str(node.get("_target_", "")))
+            if known is not None and not known.takes_any:
+                gone = {key for key in said if key not in known.arguments and f"{group}.{key}" not in typed}
+                whole[group] = {key: value for key, value in node.items() if key not in gone}
     return whole
 
 

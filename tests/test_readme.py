@@ -66,7 +66,7 @@ def look(words: list[str]) -> Outcome:
     if any(word.startswith(EXTRAS_NOT_TESTED) for word in words):
         extra = next(word for word in words if word.startswith(EXTRAS_NOT_TESTED)).partition("=")[2]
         assert extra in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-        words = [word for word in words if not word.startswith(("hydra/", "hydra."))]
+        words = [word for word in words if not (word.startswith(("hydra/", "hydra.")) or "=interval(" in word)]
     if words[0] == "train":
         line = cli.take_apart("train", words[1:])
         validate.check(line.words, line.folders, multirun="-m" in line.hydra)

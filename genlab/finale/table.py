@@ -40,7 +40,7 @@ class Table(Callback):
         self,
         n: int = 2500,
         k: int | None = None,
-        metrics: str = "auto",
+        metrics: str | Sequence[str] = "auto",
         format: str | None = "rich",
         ckpt: str | None = None,
         extractor: str | None = None,

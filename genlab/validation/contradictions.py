@@ -191,7 +191,7 @@ def output_distribution(config: Config) -> Iterator[ConfigError]:
     if isinstance(choice, str) and choice not in known:
         reason = f"no such output distribution; there are {', '.join(known)}"
         yield ConfigError("model.likelihood", choice, reason, nearest(choice, known))
-    if choice in known and "gaussian" not in str(choice) and kind(config) == "vector":
+    if choice in ("bernoulli", "categorical", "discretised_logistic") and kind(config) == "vector":
         reason = f"for {'binary data' if choice == 'bernoulli' else 'whole numbers'}; these are continuous"
         yield ConfigError("model.likelihood", choice, reason, "gaussian")
     if choice == "bernoulli" and given is not None and given > 2:
