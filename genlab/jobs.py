@@ -84,8 +84,9 @@ def held(when: bool = True) -> Iterator[None]:
     """Within the block Ctrl-C waits. Libraries that are broken off while they are imported fail later, in ways of their
     own. And where ranks are started, it reaches every process of a terminal, and one that died of it would take the
     others with it unsaved: it waits until they can answer it, after their first step. Ranks inherit that it waits."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD if when else ())
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, HELD if when else ())  # which raises what has just come
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -94,8 +95,9 @@ def held(when: bool = True) -> Iterator[None]:
 @contextlib.contextmanager
 def listening(when: bool = True) -> Iterator[None]:
     """Within the block Ctrl-C is heard, one that has waited, too."""
-    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD if when else ())
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD if when else ())  # which raises what has waited
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,55 @@
+"""Ctrl-C around jobs that are being started."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from genlab.jobs import held, listening
+
+CTRL_C = {signal.SIGINT}
+
+
+@pytest.fixture
+def waiting():
+    """Ctrl-C waits in this thread, which is the main one, and is answered as Python usually does."""
+    assert threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, CTRL_C)
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    signal.signal(signal.SIGINT, handler)
+
+
+def blocked() -> bool:
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_one_that_has_waited_is_heard_and_the_next_waits_again(waiting):
+    """A worker is sent it twice, by its terminal and by the sweep: the second must not meet joblib's own code."""
+    os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), listening():
+        pass
+    os.kill(os.getpid(), signal.SIGINT)
+    assert blocked() and signal.sigpending() == CTRL_C
+    with pytest.raises(KeyboardInterrupt), listening():  # lest it ends the session of these tests
+        pass
+
+
+def test_nobody_who_need_not_listen_does(waiting):
+    with listening(False):
+        assert blocked()
+    with held(False):
+        assert blocked()
+
+
+def test_it_waits_within_the_block_and_is_heard_at_its_end(waiting):
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, CTRL_C)
+    inside = []
+    with pytest.raises(KeyboardInterrupt):
+        with held():
+            os.kill(os.getpid(), signal.SIGINT)
+            inside.append(blocked())
+        inside.append("past the block")
+    assert inside == [True] and not blocked()
