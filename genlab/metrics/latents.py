@@ -11,7 +11,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from genlab.errors import GenlabError
 from genlab.metrics.base import Figure
-from genlab.models.base import Batch, Posterior
+from genlab.models.base import Batch, Diverges, Posterior
 from genlab.spec import Spec
 
 
@@ -32,7 +32,8 @@ class Latents(Metric):
 
     active_units: number of dimensions with Var_x(mu_j(x)) > 0.01. (Burda et al. 2016, arXiv 1509.00519, section 5.2)
 
-    latent_kl = E_x KL(q(z | x) || N(0, I)), nats: what the code tells about x, and what it costs.
+    latent_kl = E_x KL(q(z | x) || p(z)), nats: what the code tells about x, and what it costs. p(z) is N(0, I)
+    unless a model has a prior of its own; with that, or with a posterior that is no Gaussian, one draw of each example.
 
     latent_mismatch = sum_j KL(N(m_j, v_j) || N(0, 1)), nats, with m_j = E mu_j, v_j = Var mu_j + E sigma_j^2: each
     dimension of the aggregate posterior q(z) = E_x q(z | x), as a Gaussian of equal moments. It is at most
@@ -74,7 +75,10 @@ class Latents(Metric):
         assert isinstance(model, Posterior)  # it is what the metric needs
         mean, log_variance = (part.flatten(1).double() for part in model.posterior(batch["x"]))
         variance = log_variance.exp()
-        kl = (mean.square() + variance - 1 - log_variance).sum(1, keepdim=True) / 2
+        if isinstance(model, Diverges):
+            kl = model.divergence(batch["x"], batch.get("y")).sum(1, keepdim=True).double()
+        else:
+            kl = (mean.square() + variance - 1 - log_variance).sum(1, keepdim=True) / 2
         seen = torch.cat([mean, variance, kl], 1)
         wrong = int((~seen.isfinite()).any(1).sum())
         if wrong:

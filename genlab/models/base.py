@@ -142,7 +142,15 @@ class Hierarchical(Encodes, Protocol):
 @runtime_checkable
 class Posterior(Protocol):
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of a Gaussian q(z | x) with independent dimensions, (B, Z) each."""
+        """Mean and log-variance of each dimension of q(z | x), (B, Z) each: a Gaussian with independent dimensions, but
+        for a model that ``Diverges``."""
+        ...
+
+
+@runtime_checkable
+class Diverges(Posterior, Protocol):
+    def divergence(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """KL(q(z | x) || p(z)) in nats, whatever both are, (B, G), in parts: exact, or estimates of one draw."""
         ...
 
 

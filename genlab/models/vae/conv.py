@@ -26,6 +26,7 @@ class Encoder(nn.Module):
         channels: of the first stage.
         activation: one of ``genlab.nn.mlp.ACTIVATIONS``.
         dropout: probability of dropping a feature of the fully connected layer.
+        condition: numbers K of a label that its fully connected layer is told, 0 for none.
     """
 
     requires: ClassVar = {"data.kind": ("image",)}
@@ -38,6 +39,7 @@ class Encoder(nn.Module):
         channels: int = 32,
         activation: str = "silu",
         dropout: float = 0.0,
+        condition: int = 0,
     ):
         super().__init__()
         sizes = halvings(spec)
@@ -48,10 +50,14 @@ class Encoder(nn.Module):
             before = channels << stage
         layers += [nn.Flatten(), nn.Linear(before * math.prod(sizes[-1]), width), make_activation(activation)]
         self.layers = keep_variance(nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(width, outputs)))
+        self.before = len(layers) - 1  # layers until the one of all features has spoken
+        self.told = nn.Linear(condition, width, bias=False) if condition else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, outputs)."""
-        return self.layers(x)
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """(B, C, H, W), and a label (B, K) if it is told any, to (B, outputs)."""
+        if self.told is None or c is None:
+            return self.layers(x)
+        return self.layers[self.before :](self.layers[: self.before](x) + self.told(c.to(x.dtype)))
 
 
 class Decoder(nn.Module):

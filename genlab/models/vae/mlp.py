@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 from genlab.nn.mlp import MLP
@@ -18,6 +19,7 @@ class Encoder(nn.Module):
         depth: number of hidden layers.
         activation: one of ``genlab.nn.mlp.ACTIVATIONS``.
         dropout: probability of dropping a hidden feature.
+        condition: numbers K of a label that it is told, 0 for none.
     """
 
     def __init__(
@@ -28,13 +30,15 @@ class Encoder(nn.Module):
         depth: int = 2,
         activation: str = "silu",
         dropout: float = 0.0,
+        condition: int = 0,
     ):
         super().__init__()
-        self.layers = keep_variance(MLP([spec.dimensions, *[width] * depth, outputs], activation, dropout))
+        self.layers = keep_variance(MLP([spec.dimensions + condition, *[width] * depth, outputs], activation, dropout))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, *spec.shape) to (B, outputs)."""
-        return self.layers(x.flatten(1))
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """(B, *spec.shape), and a label (B, K) if it is told any, to (B, outputs)."""
+        flat = x.flatten(1)
+        return self.layers(flat if c is None else torch.cat([flat, c.to(x.dtype)], 1))
 
 
 class Decoder(nn.Module):

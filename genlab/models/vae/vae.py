@@ -1,39 +1,65 @@
-"""The variational auto-encoder: any pair of nets, any output distribution."""
+"""The variational auto-encoder: any pair of nets, any output distribution, posterior and prior."""
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from genlab.bijections.base import Bijection
+from genlab.errors import ConfigError
 from genlab.likelihoods import make_likelihood
 from genlab.likelihoods.base import Likelihood
+from genlab.models.conditions import as_conditions, conditions
+from genlab.models.flow.flow import Base
+from genlab.models.flow.standard_normal import StandardNormal
 from genlab.noise import Noise
 from genlab.spec import Spec, to_signed
 
 NUMBERS_AT_ONCE = 2**21  # of decoder outputs in one piece of an importance-weighted bound: what caches still like
+MOMENTS = 64  # draws of a posterior whose moments have no closed form
+
+
+class Inferred(NamedTuple):
+    """What an encoder says of examples: N(mean, exp(log_variance)), (B, Z) each, and the features that the steps after
+    it are told, (B, F)."""
+
+    mean: Tensor
+    log_variance: Tensor
+    context: Tensor | None = None
 
 
 class VAE(nn.Module):
-    """p(x) = integral of p(x | z) N(z; 0, I) dz, learnt with an approximate posterior q(z | x) = N(mu(x), sigma(x)^2).
+    """p(x) = integral of p(x | z) p(z) dz, learnt with an approximate posterior q(z | x).
 
-    log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || N(0, I)),   z = mu + sigma * epsilon
-    KL = sum_j (mu_j^2 + sigma_j^2 - 1 - log sigma_j^2) / 2
+    log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)),   z_0 = mu(x) + sigma(x) * epsilon, z = f(z_0; h(x))
+    log q(z | x) = log N(z_0; mu, sigma^2) - log|det df/dz_0|
+    KL = sum_j (mu_j^2 + sigma_j^2 - 1 - log sigma_j^2) / 2 for f = identity and p(z) = N(0, I), as they usually are;
+    with a flow f or another prior it is log q(z | x) - log p(z) at the draw.
 
-    Protocols: Samples, Bound, Encodes, Joint, Weighs. (Kingma & Welling 2014, arXiv 1312.6114, eq. 3 and appendix
-    B; Rezende et al. 2014, arXiv 1401.4082.) Deviation: log sigma^2 is clamped to [-10, 10], which keeps the first
-    steps finite.
+    Protocols: Samples, Bound, Encodes, Joint, Diverges, Weighs. (Kingma & Welling 2014, arXiv 1312.6114, eq. 3 and
+    appendix B; Rezende et al. 2014, arXiv 1401.4082; Rezende & Mohamed 2015, arXiv 1505.05770, eq. 15.) Deviation:
+    log sigma^2 is clamped to [-10, 10], which keeps the first steps finite.
 
     Args:
         spec: of the data.
-        encoder: called with ``(spec, outputs)``; a module from scaled examples, (B, *spec.shape), to (B, outputs).
+        encoder: called with ``(spec, outputs)``; a module from scaled examples, (B, *spec.shape), to (B, outputs). With
+            labels it is called with ``condition=K``, too, and the module with one-hot labels, (B, K), too.
         decoder: called with ``(spec, latent, parameters)``; a module from z, (B, Z), to the parameters of the output
-            distribution, (B, P, *spec.shape).
+            distribution, (B, P, *spec.shape). With labels, which are K numbers more of a z, (B, Z + K).
         latent: number Z of latent dimensions.
         likelihood: the output distribution p(x | z): ``bernoulli``, ``categorical``, ``gaussian``,
             ``discretised_logistic``, ``gaussian_mixture``, ``logistic_mixture``, a class called with ``(levels)``, or
             None for the usual one of such data.
         net: the word from which a preset names the two nets (``genlab.models.vae.${model.net}.Encoder``).
+        posterior: the word from which a preset names the flow of the posterior.
+        posterior_flow: f, called with ``(latent, context)``: a bijection of vectors, or None for none.
+        context: number F of features h(x) that f is told.
+        prior: the word from which a preset names the prior.
+        prior_model: p(z), called with ``(spec, latent, gaussian)``, of which the last gives mu and log sigma^2 of
+            scaled examples; None for N(0, I).
+        conditional: whether all is given the label, or attributes: q(z | x, y), p(x | z, y), but p(z).
     """
 
     def __init__(
@@ -44,27 +70,81 @@ class VAE(nn.Module):
         latent: int = 40,
         likelihood: str | Callable[..., Likelihood] | None = None,
         net: str = "",
+        posterior: str = "diagonal",
+        posterior_flow: Callable[..., Bijection | None] | None = None,
+        context: int = 64,
+        prior: str = "standard_normal",
+        prior_model: Callable[..., Base] | None = None,
+        conditional: bool = False,
     ):
         super().__init__()
-        self.spec, self.latent, self.net = spec, latent, net
+        if latent < 1:
+            raise ConfigError("model.latent", latent, "at least one is needed")
+        self.spec, self.latent, self.net, self.conditional = spec, latent, net, conditional
         self.likelihood = make_likelihood(likelihood, spec.levels)
-        self.encoder = encoder(spec, 2 * latent)
-        self.decoder = decoder(spec, latent, self.likelihood.parameters)
+        self.flow = None if posterior_flow is None else posterior_flow(latent, context)
+        self.context = 0 if self.flow is None else context
+        labels = conditions(spec, conditional)
+        told = {"condition": labels} if labels else {}
+        self.encoder = encoder(spec, 2 * latent + self.context, **told)
+        self.decoder = decoder(spec, latent + labels, self.likelihood.parameters)
+        self.prior = StandardNormal(latent) if prior_model is None else prior_model(spec, latent, self._gaussian)
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z | x), (B, Z) each."""
-        mean, log_variance = self.encoder(to_signed(x, self.spec.levels)).chunk(2, dim=1)
-        return mean, log_variance.clamp(-10, 10)
+    def infer(self, x: Tensor, y: Tensor | None = None) -> Inferred:
+        """What the encoder says of data-space examples."""
+        return self._inferred(to_signed(x, self.spec.levels), y)
+
+    def posterior(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of each dimension of q(z | x), (B, Z) each; with a flow those of its draws."""
+        inferred = self.infer(x, y)
+        if self.flow is None:
+            return inferred.mean, inferred.log_variance
+        z, _ = self.draw(inferred, MOMENTS)
+        return z.mean(0), z.var(0).log()
+
+    def draw(self, inferred: Inferred, k: int = 1, held: bool = False) -> tuple[Tensor, Tensor]:
+        """z_i ~ q(z | x), (k, B, Z), and log q(z_i | x), (k, B); ``held`` as in ``draws``."""
+        mean, log_variance, context = inferred
+        epsilon = torch.randn(k, *mean.shape, dtype=mean.dtype, device=mean.device)
+        z = mean + torch.exp(log_variance / 2) * epsilon
+        if held:
+            log_variance = log_variance.detach()
+            epsilon = (z - mean.detach()) * torch.exp(-log_variance / 2)
+        log_q = -(epsilon.square() + log_variance + math.log(2 * math.pi)).sum(2) / 2
+        if self.flow is None:
+            return z, log_q
+        if held:
+            reason = "is of a Gaussian posterior: here log q(z | x) would take the inverse of a flow"
+            raise ConfigError("loss.gradient", "dreg", reason, "reparameterised")
+        told = None if context is None else context.expand(k, *context.shape).flatten(0, 1)
+        z, log_det = self.flow(z.flatten(0, 1), told)
+        return z.unflatten(0, (k, -1)), log_q - log_det.unflatten(0, (k, -1))
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """log p(z), (..., Z) to (...)."""
+        return self.prior.log_prob(z.flatten(0, -2)).view(z.shape[:-1])
+
+    def log_likelihood(self, x: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """log p(x | z), (B,), of an example and a code each."""
+        return self.likelihood.log_prob(self._decoded(z, y), x)
 
     def terms(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The two terms of the bound: log p(x | z) at one z ~ q(z | x), (B,), and the KL of each dimension, (B, Z)."""
-        mean, log_variance = self.posterior(x)
-        z = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
-        kl = (mean.square() + log_variance.exp() - 1 - log_variance) / 2
-        return self.likelihood.log_prob(self.decoder(z), x), kl
+        """The two terms of the bound: log p(x | z) at one z ~ q(z | x), (B,), and the KL: of each dimension, (B, Z),
+        where it has a closed form, else all of it at z, (B, 1)."""
+        return self.terms_at(self.infer(x, y), x, y)
+
+    def terms_at(self, inferred: Inferred, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """``terms`` of any posterior of this form."""
+        z, log_q = self.draw(inferred)
+        return self.log_likelihood(x, z[0], y), self._divergence(inferred, z, log_q)
+
+    def divergence(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """KL(q(z | x) || p(z)), of each dimension, (B, Z), or a one-draw estimate of all of it, (B, 1)."""
+        inferred = self.infer(x, y)
+        return self._divergence(inferred, *self.draw(inferred))
 
     def bound(self, x: Tensor, y: Tensor | None = None, k: int = 1) -> Tensor:
-        """log (1/k) sum_i p(x, z_i) / q(z_i | x), z_i ~ q, (B,); for k = 1 with the KL in closed form.
+        """log (1/k) sum_i p(x, z_i) / q(z_i | x), z_i ~ q, (B,); for k = 1 with the KL in closed form if it has one.
 
         (Burda et al. 2016, arXiv 1509.00519, eq. 8)
         """
@@ -75,51 +155,65 @@ class VAE(nn.Module):
 
     def log_weights(self, x: Tensor, y: Tensor | None = None, k: int = 1) -> Tensor:
         """log p(x, z_i) - log q(z_i | x), (k, B). The encoder runs once, the decoder on some of the k at a time."""
-        mean, log_variance = self.posterior(x)
-        outputs = self.likelihood.parameters * self.spec.dimensions
-        piece = max(1, NUMBERS_AT_ONCE // (outputs * len(x)))
-        epsilon = torch.randn(k, *mean.shape, dtype=mean.dtype, device=mean.device)
-        log_weights = []
-        for part in epsilon.split(piece):
-            z = mean + torch.exp(log_variance / 2) * part
-            log_prob, log_ratio = self._terms_of(x, z, part, log_variance)
-            log_weights.append(log_prob + log_ratio)
-        return torch.cat(log_weights).double()
+        return self.log_weights_at(self.infer(x, y), x, y, k)
+
+    def log_weights_at(self, inferred: Inferred, x: Tensor, y: Tensor | None = None, k: int = 1) -> Tensor:
+        """``log_weights`` of any posterior of this form."""
+        z, log_q = self.draw(inferred, k)
+        log_ratio = self.log_prior(z) - log_q
+        piece = max(1, NUMBERS_AT_ONCE // (self.likelihood.parameters * self.spec.dimensions * len(x)))
+        return torch.cat([self._log_likelihoods(x, part, y) for part in z.split(piece)]).add(log_ratio).double()
 
     def draws(
         self, x: Tensor, y: Tensor | None = None, k: int = 1, held: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
         """z_i ~ q(z | x), (k, B, Z), log p(x | z_i) and log p(z_i) - log q(z_i | x), (k, B) each, all differentiable;
         ``held``: mu and sigma are constants in log q, so that its gradient reaches the encoder through z_i alone."""
-        mean, log_variance = self.posterior(x)
-        epsilon = torch.randn(k, *mean.shape, dtype=mean.dtype, device=mean.device)
-        z = mean + torch.exp(log_variance / 2) * epsilon
-        if held:
-            log_variance = log_variance.detach()
-            epsilon = (z - mean.detach()) * torch.exp(-log_variance / 2)
-        return z, *self._terms_of(x, z, epsilon, log_variance)
+        z, log_q = self.draw(self.infer(x, y), k, held)
+        return z, self._log_likelihoods(x, z, y), self.log_prior(z) - log_q
 
-    def _terms_of(self, x: Tensor, z: Tensor, epsilon: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
-        """log p(x | z_i), and log p(z_i) - log q(z_i | x) where epsilon_i = (z_i - mu) / sigma, (k, B) each."""
-        repeated = x.expand(len(z), *x.shape).flatten(0, 1)
-        log_prob = self.likelihood.log_prob(self.decoder(z.flatten(0, 1)), repeated).view(len(z), -1)
-        return log_prob, (epsilon.square() - z.square() + log_variance).sum(2) / 2
-
-    def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
-        """log p(x | z) + log N(z; 0, I), (B,)."""
-        log_prior = -(z.square() + math.log(2 * math.pi)).sum(1) / 2
-        return self.likelihood.log_prob(self.decoder(z), x) + log_prior
+    def log_joint(self, x: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """log p(x | z) + log p(z), (B,)."""
+        return self.log_likelihood(x, z, y) + self.log_prior(z)
 
     def sample(self, noise: Noise, y: Tensor | None = None, temperature: float = 1.0) -> Tensor:
-        """x ~ p(x | z) for z ~ N(0, temperature^2 I): drawn from the output distribution, not its mean."""
-        z = noise.normal(self.latent) * temperature
+        """x ~ p(x | z), drawn from the output distribution, not its mean; temperature is that of the prior."""
+        z = self.prior.sample(noise, temperature)
         u = noise.uniform(self.likelihood.draws, *self.spec.shape)
-        return self.likelihood.sample(self.decoder(z), u)
+        return self.likelihood.sample(self._decoded(z, y), u)
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """The posterior mean, (B, Z)."""
-        return self.posterior(x)[0]
+        """mu(x), and with a flow where it goes to from there, (B, Z)."""
+        mean, _, context = self.infer(x, y)
+        return mean if self.flow is None else self.flow(mean, context)[0]
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The mean of p(x | z) in data units, (B, *spec.shape); floats, not rounded to a level."""
-        return self.likelihood.mean(self.decoder(z))
+        return self.likelihood.mean(self._decoded(z, y))
+
+    def _inferred(self, scaled: Tensor, y: Tensor | None = None) -> Inferred:
+        told = (as_conditions(y, self.spec),) if self.conditional else ()
+        Z = self.latent
+        mean, log_variance, context = self.encoder(scaled, *told).split([Z, Z, self.context], dim=1)
+        return Inferred(mean, log_variance.clamp(-10, 10), context if self.context else None)
+
+    def _gaussian(self, scaled: Tensor) -> tuple[Tensor, Tensor]:
+        """mu and log sigma^2 of scaled examples, (B, Z) each."""
+        inferred = self._inferred(scaled)
+        return inferred.mean, inferred.log_variance
+
+    def _decoded(self, z: Tensor, y: Tensor | None) -> Tensor:
+        """Parameters of p(x | z), (B, P, *spec.shape)."""
+        return self.decoder(torch.cat([z, as_conditions(y, self.spec).to(z.dtype)], 1) if self.conditional else z)
+
+    def _divergence(self, inferred: Inferred, z: Tensor, log_q: Tensor) -> Tensor:
+        """KL of each dimension, (B, Z), in closed form, else log q(z | x) - log p(z), (B, 1), at a draw (1, B, Z)."""
+        mean, log_variance, _ = inferred
+        if self.flow is None and isinstance(self.prior, StandardNormal):
+            return (mean.square() + log_variance.exp() - 1 - log_variance) / 2
+        return (log_q - self.log_prior(z)).T
+
+    def _log_likelihoods(self, x: Tensor, z: Tensor, y: Tensor | None) -> Tensor:
+        """log p(x | z_i), (k, B), of codes (k, B, Z)."""
+        of_each = [None if part is None else part.expand(len(z), *part.shape).flatten(0, 1) for part in (x, y)]
+        return self.log_likelihood(of_each[0], z.flatten(0, 1), of_each[1]).view(len(z), -1)  # type: ignore[arg-type]
