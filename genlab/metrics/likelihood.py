@@ -11,7 +11,7 @@ from torchmetrics import Metric
 
 from genlab.errors import GenlabError
 from genlab.metrics.base import Figure
-from genlab.models.base import Anneals, Batch, Bound, Density, Weighs
+from genlab.models.base import Anneals, Batch, Bound, Density, Refines, Weighs
 from genlab.spec import Spec
 
 MARKS = ("", "=", "~", "<=")
@@ -36,6 +36,8 @@ class Likelihood(Metric):
         k: importance samples of a bound; None: 500 for a latent-variable model (one with the ``terms`` of an ELBO),
             and one draw of a dequantised density, as papers report it.
         split: of the data.
+        refine: steps of gradient ascent by which each example's posterior climbs the bound of one draw, from where the
+            encoder has it, before the figures are taken: semi-amortised inference. (Kim et al. 2018, arXiv 1802.02550)
     """
 
     needs: ClassVar[tuple[type, ...]] = (Density, Bound)
@@ -50,11 +52,13 @@ class Likelihood(Metric):
     total: Tensor
     squares: Tensor
 
-    def __init__(self, spec: Spec, k: int | None = None, split: str = "test"):
+    def __init__(self, spec: Spec, k: int | None = None, split: str = "test", refine: int | None = None):
         super().__init__()
         if k is not None and k < 1:
             raise GenlabError(f"k={k}: a bound takes at least one importance sample")
-        self.spec, self.k, self.reads = spec, k, (split,)
+        if refine is not None and refine < 0:
+            raise GenlabError(f"refine={refine}: there are no fewer steps than none")
+        self.spec, self.k, self.reads, self.refine = spec, k, (split,), refine or 0
         # How the figures came about: states, for a rank may be shown no example.
         self.add_state("exactness", torch.zeros((), dtype=torch.long), dist_reduce_fx="max")
         self.add_state("draws", torch.zeros((), dtype=torch.long), dist_reduce_fx="max")
@@ -70,6 +74,8 @@ class Likelihood(Metric):
     def update(self, batch: Batch, source: str, model: nn.Module) -> None:
         """Add the examples of a batch, with whatever the model can say about them."""
         x, y = batch["x"], batch.get("y")
+        if self.refine and not isinstance(model, Refines):
+            raise GenlabError(f"refine={self.refine}: {type(model).__name__} has no posterior to refine")
         if isinstance(model, Density):
             self._is("=" if model.exact else "~")
             if isinstance(model, Anneals) and not model.exact:
@@ -77,17 +83,30 @@ class Likelihood(Metric):
                 self.annealing = dict(model.annealing)  # the first rank, whose figures are told, is shown an example
             self._add_log_prob(0, model.log_prob(x, y))
         elif isinstance(model, Bound):
-            latent = hasattr(model, "terms")
-            k = self.k or (IMPORTANCE_SAMPLES if latent else 1)
-            self._is("<=" if getattr(model, "exact", True) else "~", k)
-            if isinstance(model, Weighs) and k > 1:
-                weights = model.log_weights(x, y, k)
-                self._add_log_prob(0, weights.logsumexp(0) - math.log(k))
-                self._add(2, torch.exp(2 * weights.logsumexp(0) - (2 * weights).logsumexp(0)))
+            self._add_bounds(model, x, y)
+
+    def _add_bounds(self, model: Bound, x: Tensor, y: Tensor | None) -> None:
+        latent = hasattr(model, "terms")
+        k = self.k or (IMPORTANCE_SAMPLES if latent else 1)
+        self._is("<=" if getattr(model, "exact", True) else "~", k)
+        inferred = model.refine(x, y, self.refine) if self.refine and isinstance(model, Refines) else None
+        if isinstance(model, Weighs) and k > 1:
+            if inferred is not None and isinstance(model, Refines):
+                weights = model.log_weights_at(inferred, x, y, k)
             else:
-                self._add_log_prob(0, model.bound(x, y, k))
-            if latent and k > 1:
-                self._add_log_prob(1, model.bound(x, y, 1))
+                weights = model.log_weights(x, y, k)
+            self._add_log_prob(0, weights.logsumexp(0) - math.log(k))
+            self._add(2, torch.exp(2 * weights.logsumexp(0) - (2 * weights).logsumexp(0)))
+        else:
+            self._add_log_prob(0, self._bound(model, inferred, x, y, k))
+        if latent and k > 1:
+            self._add_log_prob(1, self._bound(model, inferred, x, y, 1))
+
+    def _bound(self, model: Bound, inferred: Any, x: Tensor, y: Tensor | None, k: int) -> Tensor:
+        if inferred is None or not isinstance(model, Refines):
+            return model.bound(x, y, k)
+        log_prob, kl = model.terms_at(inferred, x, y)
+        return log_prob - kl.sum(1)
 
     def _is(self, mark: str, draws: int = 0) -> None:
         self.exactness = torch.full_like(self.exactness, MARKS.index(mark))
@@ -111,7 +130,8 @@ class Likelihood(Metric):
         if not self.count[0]:
             raise GenlabError(f"the split '{self.reads[0]}' holds no example")
         protocol, mark = {"n": int(self.count[0])}, MARKS[int(self.exactness)]
-        how: dict[str, Any] = {"k": int(self.draws)} if self.draws else dict(self.annealing)
+        refined = {"refine": self.refine} if self.refine else {}
+        how: dict[str, Any] = ({"k": int(self.draws)} if self.draws else dict(self.annealing)) | refined
         value, stderr = self._mean(0)
         stderr = None if stderr is None else math.hypot(stderr, float(self.spread))
         figures = {"nats": Figure(value, mark, stderr, protocol | how)}
@@ -121,7 +141,9 @@ class Likelihood(Metric):
             figures["bpd"] = Figure(value / unit, mark, error, protocol | how)
         if self.count[1]:
             value, stderr = self._mean(1)
-            figures["negative_elbo"] = Figure(value, "<=", stderr, protocol | {"k": 1, "drawn after": int(self.draws)})
+            figures["negative_elbo"] = Figure(
+                value, "<=", stderr, protocol | {"k": 1, "drawn after": int(self.draws)} | refined
+            )
         if self.count[2]:
             value, stderr = self._mean(2)
             figures["ess"] = Figure(value, "~", stderr, protocol | how)

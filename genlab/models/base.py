@@ -12,7 +12,7 @@ A model that cannot do without ``y`` says so by an attribute ``conditional = Tru
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -158,6 +158,21 @@ class Diverges(Posterior, Protocol):
 class Weighs(Protocol):
     def log_weights(self, x: Tensor, y: Tensor | None = None, k: int = 1) -> Tensor:
         """log p(x, z_i) - log q(z_i | x) at k draws z_i ~ q(z | x) of the global generator, (k, B), float64."""
+        ...
+
+
+@runtime_checkable
+class Refines(Weighs, Protocol):
+    def refine(self, x: Tensor, y: Tensor | None = None, steps: int = 200) -> Any:
+        """A posterior of each example that has climbed its bound for so many steps, for the two methods below."""
+        ...
+
+    def terms_at(self, inferred: Any, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """log p(x | z) at one z of that posterior, (B,), and its KL in parts, (B, G)."""
+        ...
+
+    def log_weights_at(self, inferred: Any, x: Tensor, y: Tensor | None = None, k: int = 1) -> Tensor:
+        """``log_weights`` at draws of that posterior."""
         ...
 
 

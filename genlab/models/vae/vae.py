@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,20 +13,13 @@ from genlab.likelihoods.base import Likelihood
 from genlab.models.conditions import as_conditions, conditions
 from genlab.models.flow.flow import Base
 from genlab.models.flow.standard_normal import StandardNormal
+from genlab.models.vae.ascent import ascend
+from genlab.models.vae.inferred import Inferred
 from genlab.noise import Noise
 from genlab.spec import Spec, to_signed
 
 NUMBERS_AT_ONCE = 2**21  # of decoder outputs in one piece of an importance-weighted bound: what caches still like
 MOMENTS = 64  # draws of a posterior whose moments have no closed form
-
-
-class Inferred(NamedTuple):
-    """What an encoder says of examples: N(mean, exp(log_variance)), (B, Z) each, and the features that the steps after
-    it are told, (B, F)."""
-
-    mean: Tensor
-    log_variance: Tensor
-    context: Tensor | None = None
 
 
 class VAE(nn.Module):
@@ -38,8 +30,8 @@ class VAE(nn.Module):
     KL = sum_j (mu_j^2 + sigma_j^2 - 1 - log sigma_j^2) / 2 for f = identity and p(z) = N(0, I), as they usually are;
     with a flow f or another prior it is log q(z | x) - log p(z) at the draw.
 
-    Protocols: Samples, Bound, Encodes, Joint, Diverges, Weighs. (Kingma & Welling 2014, arXiv 1312.6114, eq. 3 and
-    appendix B; Rezende et al. 2014, arXiv 1401.4082; Rezende & Mohamed 2015, arXiv 1505.05770, eq. 15.) Deviation:
+    Protocols: Samples, Bound, Encodes, Joint, Diverges, Weighs, Refines. (Kingma & Welling 2014, arXiv 1312.6114, eq. 3
+    and appendix B; Rezende et al. 2014, arXiv 1401.4082; Rezende & Mohamed 2015, arXiv 1505.05770, eq. 15.) Deviation:
     log sigma^2 is clamped to [-10, 10], which keeps the first steps finite.
 
     Args:
@@ -128,6 +120,11 @@ class VAE(nn.Module):
         """log p(x | z), (B,), of an example and a code each."""
         return self.likelihood.log_prob(self._decoded(z, y), x)
 
+    def log_likelihoods(self, x: Tensor, z: Tensor, y: Tensor | None) -> Tensor:
+        """log p(x | z_i), (k, B), of codes (k, B, Z)."""
+        of_each = [None if part is None else part.expand(len(z), *part.shape).flatten(0, 1) for part in (x, y)]
+        return self.log_likelihood(of_each[0], z.flatten(0, 1), of_each[1]).view(len(z), -1)  # type: ignore[arg-type]
+
     def terms(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The two terms of the bound: log p(x | z) at one z ~ q(z | x), (B,), and the KL: of each dimension, (B, Z),
         where it has a closed form, else all of it at z, (B, 1)."""
@@ -162,7 +159,7 @@ class VAE(nn.Module):
         z, log_q = self.draw(inferred, k)
         log_ratio = self.log_prior(z) - log_q
         piece = max(1, NUMBERS_AT_ONCE // (self.likelihood.parameters * self.spec.dimensions * len(x)))
-        return torch.cat([self._log_likelihoods(x, part, y) for part in z.split(piece)]).add(log_ratio).double()
+        return torch.cat([self.log_likelihoods(x, part, y) for part in z.split(piece)]).add(log_ratio).double()
 
     def draws(
         self, x: Tensor, y: Tensor | None = None, k: int = 1, held: bool = False
@@ -170,7 +167,11 @@ class VAE(nn.Module):
         """z_i ~ q(z | x), (k, B, Z), log p(x | z_i) and log p(z_i) - log q(z_i | x), (k, B) each, all differentiable;
         ``held``: mu and sigma are constants in log q, so that its gradient reaches the encoder through z_i alone."""
         z, log_q = self.draw(self.infer(x, y), k, held)
-        return z, self._log_likelihoods(x, z, y), self.log_prior(z) - log_q
+        return z, self.log_likelihoods(x, z, y), self.log_prior(z) - log_q
+
+    def refine(self, x: Tensor, y: Tensor | None = None, steps: int = 200) -> Inferred:
+        """What the encoder says, after ``steps`` of each example's own ascent."""
+        return ascend(self, self.infer(x, y), x, y, steps)
 
     def log_joint(self, x: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
         """log p(x | z) + log p(z), (B,)."""
@@ -212,8 +213,3 @@ class VAE(nn.Module):
         if self.flow is None and isinstance(self.prior, StandardNormal):
             return (mean.square() + log_variance.exp() - 1 - log_variance) / 2
         return (log_q - self.log_prior(z)).T
-
-    def _log_likelihoods(self, x: Tensor, z: Tensor, y: Tensor | None) -> Tensor:
-        """log p(x | z_i), (k, B), of codes (k, B, Z)."""
-        of_each = [None if part is None else part.expand(len(z), *part.shape).flatten(0, 1) for part in (x, y)]
-        return self.log_likelihood(of_each[0], z.flatten(0, 1), of_each[1]).view(len(z), -1)  # type: ignore[arg-type]
