@@ -206,7 +206,7 @@ class HierarchicalVAE(nn.Module):
         h, number = self.start.expand(count, *self.start.shape), 0
         for stage in self.down:
             h = stage(h, pick, number)
-            number += int(stage.count)
+            number += stage.count  # type: ignore[assignment, operator]  # a ModuleList forgets what it holds
         return self.head(h).unflatten(1, (self.likelihood.parameters, -1))
 
     def _scaled(self, x: Tensor) -> Tensor:
