@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from genlab.jobs import held, listening
+from genlab.jobs import held, listening, sharing
 
 CTRL_C = {signal.SIGINT}
 
@@ -57,3 +57,14 @@ def test_it_waits_within_the_block_and_is_heard_at_its_end(waiting):
             inside.append(blocked())
         inside.append("past the block")
     assert inside == [True] and not blocked()
+
+
+def test_a_library_that_fails_when_it_is_broken_off_is_interrupted_all_the_same():
+    """So that how far a sweep has come is told."""
+    with pytest.raises(KeyboardInterrupt), sharing():
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("cannot be left")
+    with pytest.raises(RuntimeError, match="by itself"), sharing():
+        raise RuntimeError("by itself")
