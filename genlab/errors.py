@@ -77,3 +77,10 @@ def nearest(name: str, names: Any) -> str:
     matches = get_close_matches(typed, by_lower, n=4, cutoff=0.6)  # the best first
     exchanged = [match for match in matches if sorted(match) == sorted(typed)]  # letters in another order are a slip
     return by_lower[(exchanged or matches)[0]] if matches else ""
+
+
+def broken_off(error: BaseException | None) -> bool:
+    """Did an error come of a Ctrl-C, as in libraries that fail while they leave what it has broken off?"""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None

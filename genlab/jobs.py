@@ -15,7 +15,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
-from genlab.errors import GenlabError
+from genlab.errors import GenlabError, broken_off
 from genlab.run import Run
 
 PASSED_ON = {signal.SIGINT: signal.SIGINT, signal.SIGTERM: signal.SIGTERM, signal.SIGHUP: signal.SIGTERM}
@@ -60,9 +60,10 @@ def sharing() -> Iterator[None]:
     try:
         with held():
             yield
-    except Exception:  # of a worker that it broke off all the same
-        if not asked:
+    except Exception as error:  # of a worker, or of what starts them, that it broke off all the same
+        if not asked and not broken_off(error):
             raise
+        asked.append(signal.SIGINT)
     finally:
         ended.set()
         signal.signal(signal.SIGINT, before)

@@ -1,12 +1,11 @@
 """Ctrl-C around jobs that are being started."""
 
-import os
 import signal
 import threading
 
 import pytest
 
-from genlab.jobs import held, listening
+from genlab.jobs import held, listening, sharing
 
 CTRL_C = {signal.SIGINT}
 
@@ -22,16 +21,21 @@ def waiting():
     signal.signal(signal.SIGINT, handler)
 
 
+def interrupt() -> None:
+    """This thread, for of a process any thread may take it, as those of parallel tests do."""
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+
 def blocked() -> bool:
     return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_one_that_has_waited_is_heard_and_the_next_waits_again(waiting):
     """A worker is sent it twice, by its terminal and by the sweep: the second must not meet joblib's own code."""
-    os.kill(os.getpid(), signal.SIGINT)
+    interrupt()
     with pytest.raises(KeyboardInterrupt), listening():
         pass
-    os.kill(os.getpid(), signal.SIGINT)
+    interrupt()
     assert blocked() and signal.sigpending() == CTRL_C
     with pytest.raises(KeyboardInterrupt), listening():  # lest it ends the session of these tests
         pass
@@ -49,7 +53,18 @@ def test_it_waits_within_the_block_and_is_heard_at_its_end(waiting):
     inside = []
     with pytest.raises(KeyboardInterrupt):
         with held():
-            os.kill(os.getpid(), signal.SIGINT)
+            interrupt()
             inside.append(blocked())
         inside.append("past the block")
     assert inside == [True] and not blocked()
+
+
+def test_a_library_that_fails_when_it_is_broken_off_is_interrupted_all_the_same():
+    """So that how far a sweep has come is told."""
+    with pytest.raises(KeyboardInterrupt), sharing():
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("cannot be left")
+    with pytest.raises(RuntimeError, match="by itself"), sharing():
+        raise RuntimeError("by itself")

@@ -15,7 +15,7 @@ from genlab import __version__
 from genlab.cli.launch import SweepError, admit, train
 from genlab.cli.line import Line, take_apart
 from genlab.cli.verbs import VERBS, overview
-from genlab.errors import ConfigError, ConfigErrors, GenlabError, UsageError, nearest
+from genlab.errors import ConfigError, ConfigErrors, GenlabError, UsageError, broken_off, nearest
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,13 +46,6 @@ def interrupted() -> int:
     """Tell of a Ctrl-C; the exit code."""
     print("interrupted", file=sys.stderr)
     return 130
-
-
-def broken_off(error: BaseException | None) -> bool:
-    """Did an error come of a Ctrl-C, as in libraries that fail while they leave what it has broken off?"""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
 
 
 def end(error: Exception) -> int:
