@@ -479,7 +479,7 @@ SAID, MODEL, FIRST = ("genlab", "spec"), ("genlab", "config", "model"), "decoder
         (set_at(*MODEL, to={"_target_": "genlab.data.digits.Digits"}), ".*Digits is none"),
         (set_at(*MODEL, "_target_", to=5), "its config has no model"),
         (set_at(*MODEL, "latent", to="16"), "model.latent=16: must be"),
-        (set_at(*MODEL, "latent", to=-1), "its config describes no model: "),
+        (set_at(*MODEL, "encoder", "width", to=-1), "its config describes no model: "),
         (set_at(*MODEL, "encoder", "_target_", to="torch.nn.parallel.DistributedDataParallel"), r"\w"),
         (lacking(*SAID, "shape"), "it lacks `shape`"),
         (set_at(*SAID, "size", to=8), "it has no `size`"),
