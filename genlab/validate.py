@@ -192,7 +192,9 @@ def check_job(
     named = [*strays(composed, folders), *(net for net, _ in nets), *start(composed.config), *foreign(composed.hydra)]
     if (trusting := composed.config.get("plugins")) and not any(word.key == "plugins" for word in words):
         named.append(ConfigError("plugins", trusting, "no file makes anything trusted; what you trust is typed"))
-    known = not doubtful & {"model", *PICKED}
+    # what a model picks stands in for an option that is none, but not for what a file says that cannot be read
+    unread = {word.key for word in words if word.rest == STANDS_IN and not word.slip}
+    known = "model" not in doubtful and not unread & {*PICKED}
     for error in [*named, *mistakes(composed.config, without_slips(composed, taken, folders, dropped), known=known)]:
         if told_of(error.key, doubtful, folders) and error.key not in hanging:
             source = error.source or origin.of(error.key)

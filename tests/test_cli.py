@@ -1,5 +1,6 @@
 """The command itself: verbs, flags, exit codes, one line for each error; and from a command line to a run folder."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -594,6 +595,18 @@ def test_recipes_of_the_users_own_are_taken_by_training_as_they_are_by_the_check
     configs = [run.config for run in Run.find([str(tmp_path)])]
     taken = {config["choices"]["data"]: (config["choices"]["recipe"], config["model"]["latent"]) for config in configs}
     assert taken == {"own_moons": ("gan/points", 2), "ring": ("gan/ring", 3)}
+
+
+def test_a_sweep_that_finds_its_disk_full_names_its_folder(tmp_path, capsys, monkeypatch):
+    """Hydra's own writing of it tells no file."""
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("genlab.submit.submit", full)
+    assert main("train", "-m", "model=vae,realnvp", "data=digits", "hydra.sweep.dir=sweep") == 1
+    assert capsys.readouterr().err == "error: sweep: cannot be written: No space left on device\n"
 
 
 def test_a_job_ends_with_the_sweep_that_started_it(tmp_path):

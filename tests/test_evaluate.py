@@ -187,6 +187,28 @@ def test_wrong_arguments_of_metrics_are_told_at_once(tmp_path, capsys, monkeypat
     assert said in line
 
 
+@pytest.mark.parametrize("flag", [True, False])
+def test_wrong_metrics_of_the_users_own_are_told_at_once_with_their_files(tmp_path, capsys, monkeypatch, flag):
+    (tmp_path / "own" / "metric").mkdir(parents=True)
+    for name, text in {
+        "mine": "_target_: genlab.metrics.frechet.FrechetDistanc\nsplt: train\n",
+        "other": "_target_: genlab.metrics.likelihood.Likelihood\nk: many\nsplit: ${split}\n",
+    }.items():
+        (tmp_path / "own" / "metric" / f"{name}.yaml").write_text(text)
+    make_run(tmp_path / "run")
+    monkeypatch.setattr("genlab.build.locate", None)  # nothing is imported
+    folder = ["--config-dir", f"{tmp_path}/own"] if flag else [f"config_dir=[{tmp_path}/own]"]
+    assert cli.main(["eval", *folder, "metrics=mine", "k=x", f"run={tmp_path}/run"]) == 2
+    told = capsys.readouterr().err
+    lines = [line for line in told.splitlines() if line.startswith("error: ")]
+    for key in ("k=x", "metric.mine._target_", "metric.mine.splt=train", "metric.other.k=many"):
+        (line,) = [line for line in lines if line.startswith(f"error: {key}")]
+        assert ("own/metric/" in line) == key.startswith("metric.")
+    assert "did you mean 'genlab.metrics.frechet.FrechetDistance'" in told and len(lines) == 4
+    assert cli.main(["eval", f"config_dir={tmp_path}/none", f"run={tmp_path / 'run'}"]) == 2
+    assert f"config_dir={tmp_path}/none: no such folder" in capsys.readouterr().err
+
+
 def test_figures_that_were_asked_for_one_by_one_answer_for_all_of_them(tmp_path, capsys, monkeypatch):
     run = make_run(tmp_path / "run", GAN)
     words = [f"run={run.path}", "n=70", "real=none"]

@@ -195,6 +195,8 @@ def test_values_that_cannot_be_are_refused(word):
         (["model=vae", "trainer.max_time=banana"], "trainer.max_time"),
         (["model=vae", "model.latent=0"], "model.latent"),
         (["model=gan", "training.critic_steps=0"], "training.critic_steps"),
+        (["model=realnvp", "data=moons", "data.noise=-1"], "data.noise"),
+        (["model=realnvp", "data=ring", "data.std=0"], "data.std"),
     ],
 )
 def test_contradictions_are_refused(words, key):
@@ -882,6 +884,17 @@ def test_two_slips_of_one_file_are_not_said_to_contradict_each_other(tmp_path):
     with pytest.raises(ConfigErrors) as error:
         validate.check(["data=digits", "experiment=mine", "trainer.precision=16-mixed"], [str(tmp_path)])
     assert {problem.setting for problem in error.value.problems} == {"model=wgn", "loss=elboo", "penalty=clpi"}
+
+
+@pytest.mark.parametrize("group", ["optimizer: lion", "penalty: r9"])
+def test_a_slip_of_a_file_with_nothing_near_hides_no_contradiction(tmp_path, group):
+    (tmp_path / "model").mkdir()
+    entries = f"- vae\n- override /loss: hinge\n- override /{group}\n"
+    (tmp_path / "model" / "mine.yaml").write_text(
+        f"# @package _global_\n# mine\ndefaults:\n{entries}model: {{widht: 3}}\n"
+    )
+    found = problems("model=mine", "data=digits", folders=[str(tmp_path)])
+    assert {*found} == {group.partition(":")[0], "loss", "model.widht"} and found["loss"].suggestion == "elbo"
 
 
 def test_what_a_slip_takes_the_place_of_is_what_the_model_picks(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shlex
@@ -61,6 +62,10 @@ def train(line: Line) -> int:
     try:
         with sharing() if workers else contextlib.nullcontext():
             folder = submit.submit(overrides, line.hydra)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename:
+            raise
+        raise GenlabError(f"{place}: cannot be written: {error.strerror}") from None  # Hydra's multirun.yaml
     except KeyboardInterrupt:
         if multirun:
             print(*how_far(checked, line, place), f"of what there is: {then}", sep="\n", file=sys.stderr, flush=True)

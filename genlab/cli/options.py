@@ -27,6 +27,7 @@ def options(verb: str, words: Sequence[str], folders: Sequence[str] = ()) -> dic
         ConfigErrors: all mistakes in them, in the runs and in the checkpoints that they name.
     """
     problems = Problems()
+    folders = [*folders, *own_folders(words, problems)]
     base = config.compose(verb, [], folders).config
     whole = put_in(verb, sorted_out(verb, words, base, groups(folders), problems), folders, problems)
     composed = whole.config
@@ -45,8 +46,18 @@ def options(verb: str, words: Sequence[str], folders: Sequence[str] = ()) -> dic
             problems.add(ConfigError(mistake.key, mistake.value, mistake.reason, mistake.suggestion, source))
     problems.stop()
     if "config_dir" in composed:  # the page looks for presets there, too
-        composed["config_dir"] = [*(composed["config_dir"] or []), *folders]
+        composed["config_dir"] = [*folders]
     return composed | {"choices": {group: name for group, name in whole.choices.items() if name}}
+
+
+def own_folders(words: Sequence[str], problems: Problems) -> list[str]:
+    """What ``config_dir=`` names, which is ``--config-dir`` as an option; a folder that is not there is a problem."""
+    named = [value for word in words if (value := word.removeprefix("config_dir=")) != word]
+    folders = [folder for value in named for folder in listed(value.strip("[]")) if folder != "null"]
+    for folder in folders:
+        if not Path(folder).is_dir():
+            problems.add(ConfigError("config_dir", folder, "no such folder", "", "command line"))
+    return [folder for folder in folders if Path(folder).is_dir()]
 
 
 def mistakes(

@@ -40,11 +40,11 @@ class Planar:
     def __post_init__(self) -> None:
         for key in ("train", "validation", "test"):
             if getattr(self, key) < 1:
-                raise ConfigError(f"data.{key}", getattr(self, key), "is at least 1")
+                raise ConfigError(f"data.{key}", getattr(self, key), "must be at least 1")
         for key in self.positive:
             value = getattr(self, key)
             if not (value > 0 and math.isfinite(value)):
-                raise ConfigError(f"data.{key}", value, "is a positive number")
+                raise ConfigError(f"data.{key}", value, "must be a positive number")
 
     def draw(self, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         """``count`` independent points (N, D) and their labels (N,) or None."""

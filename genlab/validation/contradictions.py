@@ -10,6 +10,7 @@ options make of it.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -285,7 +286,12 @@ def patience(config: Config) -> Iterator[ConfigError]:
 
 def in_range(config: Config) -> Iterator[ConfigError]:
     """Numbers that cannot be."""
-    return ranges(partial(look, config))
+    yield from ranges(partial(look, config))
+    data = of(config, "data")
+    for name in (data.constants.get("positive") or ()) if data else ():
+        value = look(config, f"data.{name}")
+        if is_number(value) and not 0 < value < math.inf:
+            yield ConfigError(f"data.{name}", value, "must be a positive number")
 
 
 def logger_extra(config: Config) -> Iterator[ConfigError]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from genlab.choices import SPLITS, metrics, takes, tasks
 from genlab.errors import ConfigError, GenlabError, nearest
-from genlab.presets import file_of, groups, read
+from genlab.presets import file_of, groups, read, shown
 from genlab.run import Run, parts, stem
 from genlab.signatures import signature
 from genlab.spec import number_of
@@ -56,6 +56,7 @@ def wrong(verb: str, options: Options, folders: Sequence[str] = ()) -> Iterator[
             is_file = part.endswith(".ckpt") and Path(part).is_file()
             yield ConfigError("run", part, "a checkpoint", f"ckpt={part}") if is_file else error
     if verb == "eval":
+        yield from wrong_presets(folders)
         yield from wrong_metrics(options, folders)
     if verb != "report":
         yield from wrong_place(verb, options, runs)
@@ -92,6 +93,14 @@ def ranges(options: Options) -> Iterator[ConfigError]:
     value = options.get("temperature")
     if isinstance(value, (int, float)) and not (0 < value < math.inf):
         yield ConfigError("temperature", value, "must be a positive number")
+
+
+def wrong_presets(folders: Sequence[str]) -> Iterator[ConfigError]:
+    """Targets, and their arguments, that there are not, in metrics of the user's own."""
+    for path in (path for folder in folders for path in sorted(Path(folder, "metric").glob("*.yaml"))):
+        node = {key: value for key, value in read(path).items() if key != "defaults" and "${" not in str(value)}
+        for error in check_node(f"metric.{path.stem}", node) if "_target_" in node else ():
+            yield ConfigError(error.key, error.value, error.reason, error.suggestion, shown(path))
 
 
 def wrong_metrics(options: Options, folders: Sequence[str]) -> Iterator[ConfigError]:
