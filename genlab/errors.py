@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, ClassVar
 
 MANY = 12
@@ -72,11 +73,17 @@ class ConfigErrors(GenlabError):  # noqa: N818
 
 def nearest(name: str, names: Any) -> str:
     """The one of ``names`` that ``name`` is most likely a slip of, or an empty string."""
-    by_lower = {str(other).lower(): str(other) for other in names}
     typed = str(name).lower()
+    # of two that differ in capitals, as torch.optim.adamw has AdamW and adamw, the one written as the slip is stays
+    by_lower = {str(other).lower(): str(other) for other in sorted(map(str, names), key=partial(in_common, str(name)))}
     matches = get_close_matches(typed, by_lower, n=4, cutoff=0.6)  # the best first
     exchanged = [match for match in matches if sorted(match) == sorted(typed)]  # letters in another order are a slip
     return by_lower[(exchanged or matches)[0]] if matches else ""
+
+
+def in_common(name: str, other: str) -> int:
+    """At how many places from the start on two names have the same letter, capitals told from small ones."""
+    return sum(mine == theirs for mine, theirs in zip(name, other, strict=False))
 
 
 def broken_off(error: BaseException | None) -> bool:

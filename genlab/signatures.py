@@ -56,14 +56,17 @@ class Sources(griffe.ModulesCollection):
                 griffe.DataclassesExtension().on_package(pkg=self.members[name])
         return self.members[name]
 
-    def within(self, module: griffe.Module, parts: Sequence[str]) -> Any:
-        """What stands in a module, or in one that it imports everything from."""
+    def within(self, module: griffe.Module, parts: Sequence[str], seen: tuple[str, ...] = ()) -> Any:
+        """What stands in a module, or in one that it imports everything from; not in those that were ``seen``, for
+        two modules may import everything from each other."""
         if not parts or parts[0] in module.members:
             return module.get_member(parts) if parts else module
         for name, item in module.members.items():
-            if name.endswith("/*") and isinstance(item, griffe.Alias):
+            if name.endswith("/*") and isinstance(item, griffe.Alias) and item.target_path not in seen:
+                everything = self.module(item.target_path)  # None of what is not written in Python, as torch._C
                 try:
-                    return self.get_member([*item.target_path.split("."), *parts])
+                    if everything is not None:
+                        return self.within(everything, parts, (*seen, item.target_path))
                 except KeyError:
                     continue
         raise KeyError(".".join(parts))

@@ -148,7 +148,12 @@ def advised(run: Run, last: Path) -> Iterator[None]:
 
 def resumable(last: Path) -> str:
     """What is left to go on from."""
-    return f"the last good checkpoint is {last}" if last.is_file() else "there is no checkpoint yet"
+    if last.is_file():
+        return f"the last good checkpoint is {last}"
+    beside = checkpoint.others(last)  # best.ckpt may be written before the first last.ckpt is
+    if "beside it" not in beside:
+        return "there is no checkpoint yet"
+    return f"there is no {last.name} yet{beside} (weights alone)"
 
 
 def finish(run: Run, training: Training) -> int:

@@ -113,6 +113,8 @@ def check_jobs(
     jobs, names, left_out = [], [], Problems()
     for choice in itertools.islice(itertools.product(*(word.values or ("",) for word in swept)), JOBS):
         job = [replace(word, values=(value,)) for word, value in zip(swept, choice, strict=True)]
+        chosen = {(word.key, word.values[0]) for word in job}
+        job = [word for word in job if word.under is None or word.under in chosen]
         composed = check_job(job, folders, own := Problems(), added, dropped)
         skipped = composed is not None and is_left_out(composed, own)
         for error in own.found.values():

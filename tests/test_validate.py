@@ -816,6 +816,37 @@ def test_a_slip_in_a_target_is_mended_by_what_is_nearest_to_it():
     assert found["loss._target_"].suggestion == "genlab.losses.elbo.ELBO"
 
 
+@pytest.mark.parametrize("target", ["torch.optm.Adam", "torch.Adam", "torch.nnn.Linear"])
+def test_what_a_package_of_torch_has_from_its_compiled_part_is_not_looked_for_without_end(target):
+    # torch/__init__.py imports everything from torch._C, of which there is no source
+    assert "optimizer._target_" in problems(
+        "model=vae", "data=digits", f"optimizer._target_={target}", "optimizer.lrr=1"
+    )
+
+
+def test_modules_that_import_everything_from_each_other_are_looked_through_once(tmp_path, monkeypatch):
+    for one, other in (("one", "other"), ("other", "one")):
+        (tmp_path / f"stars_{one}.py").write_text(f"from stars_{other} import *\n\n\ndef in_{one}(lr=1): ...\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert signature("stars_one.in_other") and signature("stars_one.absent") is None
+
+
+def test_of_names_that_differ_in_capitals_the_one_written_alike_is_suggested():
+    found = problems("model=vae", "data=digits", "optimizer._target_=torch.optim.adamw.AdamWW", "optimizer.lrr=1")
+    assert found["optimizer._target_"].suggestion == "torch.optim.adamw.AdamW"  # not adamw, the function beside it
+    assert {*found} == {"optimizer._target_", "optimizer.lrr"}
+
+
+def test_what_stands_in_for_a_slip_of_one_experiment_is_not_in_the_jobs_of_another(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    head = "# @package _global_\ndefaults:\n  - override /data: moons\n  - override /model: "
+    (tmp_path / "experiment" / "slip.yaml").write_text(f"{head}vaee\n")
+    (tmp_path / "experiment" / "flow.yaml").write_text(f"{head}realnvp\nmodel: {{couplings: x}}\n")
+    for both in ("slip,flow", "flow,slip"):
+        found = problems(f"experiment={both}", folders=[str(tmp_path)], multirun=True)
+        assert {*found} == {"model", "model.couplings"} and found["model.couplings"].reason == "must be a whole number"
+
+
 def test_classes_of_digits_and_ways_of_sharing_are_checked_with_all_else():
     for data in ("digits", "mnist", "svhn"):
         found = problems("model=vae", f"data={data}", "data.classes=[77]", "model.foo=1")

@@ -101,14 +101,15 @@ def mend_files(
     ours, known, typed = conf_folder(), groups(folders), {word.key for word in words}
     added, lost = [], set()
     lists: dict[str, tuple[Path, str, list[Entry], list[Entry]]] = {}
-    reached: list[tuple[str, str, str, tuple[str, ...]]] = [
-        (word.key, word.key, option, ())
+    reached: list[tuple[tuple[str, str], str, str, tuple[str, ...]]] = [
+        ((word.key, value), word.key, option, ())
         for word in words
         if word.group and word.prefix != "~" and folders
         for value in word.values
         for option in value.strip("[]").split(",")
     ]
-    for root, group, option, above in reached:  # it grows by what the files build on
+    for under, group, option, above in reached:  # it grows by what the files build on
+        root, _ = under
         name = f"{group}/{option}.yaml"
         chain = (*above, name)
         path = next((path for folder in [ours, *map(Path, folders)] if (path := folder / name).is_file()), None)
@@ -142,8 +143,8 @@ def mend_files(
             if right is not None and (right.group == root or right.group not in typed):  # else what is typed counts
                 group = right.group
                 right, stand_ins = mend_options(right, known, problems, shown(path))
-                added += stand_ins if group != root else []
-                reached += [(root, group, option, chain) for option in right.options] if right else []
+                added += [replace(word, under=under) for word in stand_ins] if group != root else []
+                reached += [(under, group, option, chain) for option in right.options] if right else []
             mended += [right] if right else []
     there = {*of_a_run(), *(entry.group for *_, mended in lists.values() for entry in mended if not entry.overrides)}
     copies = {}

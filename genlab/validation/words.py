@@ -42,6 +42,7 @@ class Word:
         group: it takes an option of a group.
         stand_ins: those of its values that stand in for an option that is none.
         source: where it was said.
+        under: the group and the value of it with which alone it counts, as what a file says does; None: always.
     """
 
     prefix: str
@@ -52,6 +53,7 @@ class Word:
     group: bool
     stand_ins: tuple[str, ...] = ()
     source: str = TYPED
+    under: tuple[str, str] | None = None
 
     @property
     def slip(self) -> bool:
