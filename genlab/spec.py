@@ -92,8 +92,12 @@ class Spec:
 
 
 def to_signed(x: Tensor, levels: int | None) -> Tensor:
-    """Integer levels to [-1, 1], 2x / (levels - 1) - 1; continuous data as they are."""
-    return x if levels is None else x.float().mul(2 / (levels - 1)).sub_(1)
+    """Integer levels to [-1, 1], 2x / (levels - 1) - 1, in torch's default precision; continuous data as they are."""
+    if levels is None:
+        return x
+    import torch
+
+    return x.to(torch.get_default_dtype()).mul(2 / (levels - 1)).sub_(1)
 
 
 def from_signed(x: Tensor, levels: int | None) -> Tensor:

@@ -41,7 +41,7 @@ def test_a_value_sees_all_that_is_before_it_within_reach_and_nothing_else(channe
         sums = params.unflatten(1, (channels, -1)).permute(0, 3, 4, 1, 2).flatten(1, 3) @ weights
         return sums, x.new_zeros(len(x))
 
-    weights = torch.rand(model.likelihood.parameters, dtype=torch.float64) + 0.5
+    weights = torch.rand(model.likelihood.outputs, dtype=torch.float64) + 0.5
     matrices, _ = jacobians(in_order, torch.rand(1, height * width * channels, dtype=torch.float64) * 2 - 1)
     influence = matrices[0].abs().view(height, width, channels, height, width, channels).tolist()
     for i, j, c in product(range(height), range(width), range(channels)):

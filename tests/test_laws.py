@@ -126,8 +126,8 @@ class Clairvoyant(nn.Module):
 
     def __init__(self, spec: Spec):
         super().__init__()
-        self.spec, self.likelihood = spec, make_likelihood(None, spec.levels)
-        self.net = nn.Linear(spec.dimensions, spec.dimensions * self.likelihood.parameters)
+        self.spec, self.likelihood = spec, make_likelihood(None, spec)
+        self.net = nn.Linear(spec.dimensions, spec.dimensions * self.likelihood.outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x.flatten(1).float()).view(len(x), -1, *self.spec.shape)

@@ -12,6 +12,7 @@ from genlab.likelihoods.bernoulli import Bernoulli
 from genlab.likelihoods.categorical import Categorical
 from genlab.likelihoods.discretised_logistic import DiscretisedLogistic
 from genlab.likelihoods.gaussian import Gaussian
+from genlab.spec import Spec
 
 LIKELIHOODS: list[Likelihood] = [
     Bernoulli(2),
@@ -37,12 +38,12 @@ def levels_of(likelihood: Likelihood) -> int:
 
 def parameters(likelihood: Likelihood, dtype: torch.dtype = torch.float64) -> torch.Tensor:
     """One pixel under many parameters, (N, P, 1): locations in and far outside the data, log-scales from -7 to 5."""
-    if likelihood.parameters <= 2:
+    if likelihood.outputs <= 2:
         location = torch.linspace(-3, 3, 41, dtype=dtype)
         log_scale = torch.linspace(-7, 5, 25, dtype=dtype)
-        return torch.cartesian_prod(location, log_scale)[:, : likelihood.parameters].unsqueeze(2)
+        return torch.cartesian_prod(location, log_scale)[:, : likelihood.outputs].unsqueeze(2)
     spread = torch.logspace(-2, 1.5, 50, dtype=dtype).view(-1, 1, 1)
-    return spread * torch.randn(50, likelihood.parameters, 1, dtype=dtype)
+    return spread * torch.randn(50, likelihood.outputs, 1, dtype=dtype)
 
 
 def every_level(likelihood: Likelihood, params: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -96,10 +97,10 @@ def test_samples_follow_the_probabilities(likelihood: Likelihood, temperature: f
     cooled, fixed = params.clone(), isinstance(likelihood, Gaussian) and likelihood.scale
     if isinstance(likelihood, (Bernoulli, Categorical)):
         cooled /= temperature
-    elif likelihood.parameters == 2:
+    elif likelihood.outputs == 2:
         cooled[:, 1] = cooled[:, 1].clamp(min=-7) + math.log(temperature)
     # the floor of the scale must not be met again by the cooled one
-    judge = type(likelihood)(levels_of(likelihood), floor=-20.0) if likelihood.parameters == 2 else likelihood
+    judge = type(likelihood)(levels_of(likelihood), floor=-20.0) if likelihood.outputs == 2 else likelihood
     if fixed:
         judge = Gaussian(levels_of(likelihood), scale=fixed * temperature)
     levels = levels_of(likelihood)
@@ -137,12 +138,12 @@ def test_extreme_quantiles_and_temperatures_give_data(likelihood: Likelihood) ->
 def test_any_shape_and_independent_dimensions(likelihood: Likelihood) -> None:
     levels = levels_of(likelihood)
     for shape in ((1,), (3,), (3, 4, 5)):
-        params = torch.randn(6, likelihood.parameters, *shape)
+        params = torch.randn(6, likelihood.outputs, *shape)
         x = torch.randint(levels, (6, *shape)) if levels else torch.randn(6, *shape)
         u = torch.rand(6, likelihood.draws, *shape)
         assert likelihood.sample(params, u).shape == likelihood.mean(params).shape == (6, *shape)
         whole = likelihood.log_prob(params, x)
-        pixels = likelihood.log_prob(params.reshape(6, likelihood.parameters, -1).transpose(1, 2).flatten(0, 1)
+        pixels = likelihood.log_prob(params.reshape(6, likelihood.outputs, -1).transpose(1, 2).flatten(0, 1)
                                      .unsqueeze(2), x.reshape(-1, 1)).view(6, -1).sum(1)  # fmt: skip
         torch.testing.assert_close(whole, pixels)
 
@@ -173,9 +174,10 @@ def test_default_is_the_usual_choice() -> None:
 
 
 def test_choice_by_name_or_class() -> None:
-    assert {type(make_likelihood(word, 2, 3)) for word in BY_NAME} == set(BY_NAME.values())
-    assert isinstance(make_likelihood(Categorical, 2), Categorical)
-    assert isinstance(make_likelihood(None, 2), Bernoulli)
+    binary = Spec("image", (3, 8, 8), 2)
+    assert {type(make_likelihood(word, binary, 3)) for word in BY_NAME} == set(BY_NAME.values())
+    assert isinstance(make_likelihood(Categorical, binary), Categorical)
+    assert isinstance(make_likelihood(None, binary), Bernoulli)
 
 
 @pytest.mark.parametrize(
@@ -183,9 +185,9 @@ def test_choice_by_name_or_class() -> None:
 )
 def test_refuses_data_it_is_not_for(word: str, levels: int | None) -> None:
     with pytest.raises(ConfigError, match=f"model.likelihood={word}"):
-        make_likelihood(word, levels)
+        make_likelihood(word, Spec("vector", (2,), levels))
 
 
 def test_suggests_a_name() -> None:
     with pytest.raises(ConfigError, match="did you mean 'bernoulli'"):
-        make_likelihood("bernouli", 2)
+        make_likelihood("bernouli", Spec("vector", (2,), 2))

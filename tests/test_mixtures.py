@@ -24,6 +24,8 @@ from genlab.models.autoregressive.pixelcnn import pixelcnn
 from genlab.noise import Noise
 from genlab.spec import Spec
 
+COLOUR = Spec("image", (3, 8, 8), 256)
+
 MIXTURES = {LogisticMixture: DiscretisedLogistic, GaussianMixture: Gaussian}
 LEVELS = (2, 5, 17, 256)
 
@@ -42,7 +44,7 @@ def parameters(count: int, components: int, dtype: torch.dtype = torch.float64) 
 def of_pixels(likelihood: CoupledLogisticMixture, count: int, spread: float = 1.0) -> Tensor:
     """(N, P, 1)."""
     chance = torch.Generator().manual_seed(0)
-    return spread * torch.randn(count, likelihood.parameters, 1, generator=chance, dtype=torch.float64)
+    return spread * torch.randn(count, likelihood.outputs, 1, generator=chance, dtype=torch.float64)
 
 
 def every_pixel(levels: int, channels: int) -> Tensor:
@@ -128,7 +130,7 @@ def test_gradients_are_finite_and_right(mixture, levels):
 @pytest.mark.parametrize("word", ["logistic_mixture", "gaussian_mixture"])
 @pytest.mark.parametrize("levels", [2, 256, None])
 def test_any_shape_extreme_quantiles_and_means(word, levels):
-    likelihood = make_likelihood(word, levels)
+    likelihood = make_likelihood(word, Spec("image", (3, 2, 2), levels))
     params = parameters(6 * 60, likelihood.components, torch.float32).view(6, 60, -1).transpose(1, 2)
     params = params.unflatten(2, (3, 4, 5))
     x = torch.randint(levels, (6, 3, 4, 5)) if levels else torch.randn(6, 3, 4, 5)
@@ -253,10 +255,10 @@ def test_a_net_of_whole_pixels_is_a_distribution_and_samples_it(likelihood):
 def test_what_they_are_not_for_is_refused():
     assert set(BY_NAME) >= {"logistic_mixture", "coupled_logistic_mixture", "gaussian_mixture"}
     with pytest.raises(ConfigError, match="whole pixels"):
-        make_likelihood("coupled_logistic_mixture", 256)
+        make_likelihood("coupled_logistic_mixture", COLOUR)
     with pytest.raises(ConfigError, match="whole pixels"):
-        make_likelihood(CoupledLogisticMixture, 256)
-    assert make_likelihood("coupled_logistic_mixture", 256, 3).parameters == 100
+        make_likelihood(CoupledLogisticMixture, COLOUR)
+    assert make_likelihood("coupled_logistic_mixture", COLOUR, 3).outputs == 100
     with pytest.raises(ConfigError, match="at least one component"):
         LogisticMixture(256, 0)
     for words in (["model=vae", "data=mnist"], ["model=pixelcnn", "data=moons"]):

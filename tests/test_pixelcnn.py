@@ -46,7 +46,7 @@ class Recording:
 
     def __init__(self, likelihood):
         self.likelihood, self.asked, self.drawn = likelihood, [], []
-        self.parameters, self.draws = likelihood.parameters, likelihood.draws
+        self.outputs, self.draws = likelihood.outputs, likelihood.draws
 
     def sample(self, params: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
         self.asked.append(params)

@@ -49,7 +49,7 @@ def test_a_pixel_sees_the_pixels_before_it_and_nothing_else(shape, scales, train
         return sums.repeat_interleave(channels, 1), x.new_zeros(len(x))
 
     size = height * width * channels
-    weights = torch.randn(model.likelihood.parameters, 1, dtype=torch.float64)
+    weights = torch.randn(model.likelihood.outputs, 1, dtype=torch.float64)
     matrices, _ = jacobians(in_order, torch.rand(1, size, dtype=torch.float64) * 2 - 1)
     influence = matrices[0, ::channels].abs().view(height * width, -1, channels).sum(2)
     assert influence.triu().eq(0).all()

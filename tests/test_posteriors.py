@@ -4,9 +4,11 @@ from functools import partial
 
 import pytest
 import torch
+from test_laws import outcomes
 from test_vae import SPECS, LinearGaussian, examples, make
 from torch import Tensor, nn
 
+from genlab.check import BROKEN, HOLDS, UNFIT
 from genlab.errors import ConfigError
 from genlab.losses.elbo import ELBO
 from genlab.losses.iwae import IWAE
@@ -183,3 +185,10 @@ def test_a_conditional_one_is_told_the_class_everywhere(net: str) -> None:
     assert sample.shape == x.shape and model.bound(x, y, k=3).shape == (2,)
     with pytest.raises(ConfigError, match="labels"):
         make(SPECS[0], net, conditional=True)
+
+
+@pytest.mark.parametrize("word", ["posterior=planar", "posterior=iaf", "prior=autoregressive", "prior=vampprior"])
+def test_a_vae_of_integer_data_obeys_every_law_with_its_flows_and_priors(word):
+    found = outcomes("vae", "digits", f"model.{word}")
+    assert not {law: text for law, (verdict, text) in found.items() if verdict == BROKEN}
+    assert found["bijections invert"][0] == (UNFIT if word == "prior=vampprior" else HOLDS)

@@ -172,6 +172,16 @@ def test_a_linear_path_is_straight_and_a_spherical_one_keeps_its_length():
     assert interpolate.linear(one, two, t).norm(dim=1)[2] == pytest.approx(3 / 2**0.5)
 
 
+def test_redrawn_pixels_are_of_the_code_of_their_sample(vae):
+    made = sampled(vae, "task=redraw", "n=5")
+    assert made["samples"].shape == (5, 1, 8, 8) and made["level_0"].shape == (5, 3, 1, 8, 8)
+    assert (made["samples"] == sampled(vae, "n=5")["samples"]).all()
+    apart = np.abs(made["level_0"].astype(float) - made["samples"][:, None].astype(float)).mean((2, 3, 4))
+    others = np.abs(made["level_0"].astype(float) - made["samples"][::-1][:, None].astype(float)).mean((2, 3, 4))
+    assert (apart > 0).all() and apart[[0, 1, 3, 4]].mean() < others[[0, 1, 3, 4]].mean()
+    assert (sampled(vae, "task=redraw", "seeds='3'")["level_0"][0] == made["level_0"][3]).all()
+
+
 @pytest.mark.parametrize("task", ["latents", "manifold", "posterior", "neighbours", "duplicates"])
 def test_pictures_of_a_vae_with_two_latents(vae, task):
     made = sampled(vae, f"task={task}", "n=5")

@@ -6,6 +6,8 @@ auto-regressive model has come to.
 A likelihood with ``joint = True`` is one of whole pixels instead, for auto-regressive nets: made from (levels,
 channels), ``log_prob(params (B, P, *S), x (B, C, *S))``, samples (B, C, *S), S without channels; and
 ``conditionals(params, x)``, (B, P', C, *S), are parameters of each channel's distribution given those before it.
+
+One with ``whole = True`` is one of whole images, for decoders: made from the data's ``spec``, with S that of an image.
 """
 
 from typing import Protocol, runtime_checkable
@@ -18,11 +20,11 @@ class Likelihood(Protocol):
     """An output distribution, made from the data's number of ``levels`` (None for continuous data).
 
     Attributes:
-        parameters: numbers P that the network gives for each dimension.
+        outputs: numbers P that the network gives for each dimension.
         draws: uniform numbers that a sample takes for each dimension.
     """
 
-    parameters: int
+    outputs: int
     draws: int
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:

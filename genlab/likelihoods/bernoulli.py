@@ -17,7 +17,7 @@ class Bernoulli:
         levels: of the data; 2.
     """
 
-    parameters = 1
+    outputs = 1
     draws = 1
 
     def __init__(self, levels: int | None):

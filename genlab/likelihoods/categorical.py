@@ -21,7 +21,7 @@ class Categorical:
     def __init__(self, levels: int | None):
         if levels is None:
             raise ConfigError("model.likelihood", "categorical", "for integer data; these are continuous", "gaussian")
-        self.levels = self.parameters = levels
+        self.levels = self.outputs = levels
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Nats, (B,): params (B, levels, *S), x (B, *S)."""

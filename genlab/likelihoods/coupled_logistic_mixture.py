@@ -40,7 +40,7 @@ class CoupledLogisticMixture:
 
     def __init__(self, levels: int | None, channels: int, components: int = 10, floor: float = -7.0):
         self.levels, self.channels, self.components, self.floor = levels, channels, components, floor
-        self.parameters = components * (1 + 2 * channels + channels * (channels - 1) // 2)
+        self.outputs = components * (1 + 2 * channels + channels * (channels - 1) // 2)
         self.draws = 1 + channels
         self.conditional = LogisticMixture(levels, components, floor)
 

@@ -27,7 +27,7 @@ class DiscretisedLogistic:
         floor: smallest log s.
     """
 
-    parameters = 2
+    outputs = 2
     draws = 1
 
     def __init__(self, levels: int | None, floor: float = -7.0):

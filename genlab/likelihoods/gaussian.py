@@ -32,7 +32,7 @@ class Gaussian:
         if scale is not None and scale <= 0:
             raise ConfigError("model.likelihood.scale", scale, "a standard deviation is positive")
         self.levels, self.scale, self.floor = levels, scale, floor
-        self.parameters = 2 if scale is None else 1
+        self.outputs = 2 if scale is None else 1
 
     def _location_and_log_scale(self, params: Tensor) -> tuple[Tensor, Tensor]:
         location = params[:, 0]

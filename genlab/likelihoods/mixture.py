@@ -28,7 +28,7 @@ class Mixture:
         if components < 1:
             raise ConfigError("model.likelihood.components", components, "a mixture has at least one component")
         self.levels, self.components, self.floor = levels, components, floor
-        self.parameters = 3 * components
+        self.outputs = 3 * components
 
     def log_component(self, location: Tensor, log_scale: Tensor, x: Tensor) -> Tensor:
         """log p(x; m, s) of each number, of the shape that they broadcast to."""

@@ -48,6 +48,17 @@ class Walks(Samples, Protocol):
 
 
 @runtime_checkable
+class Redraws(Samples, Protocol):
+    levels: int
+    """Number of levels of its latent code: the lowest, nearest to the example, is the last that is drawn."""
+
+    def redraw(self, noise: Noise, anew: Noise, level: int, y: Tensor | None = None) -> Tensor:
+        """The samples of ``noise`` with their ``level`` lowest levels drawn by ``anew``, and so what is drawn given the
+        code, (B, *spec.shape)."""
+        ...
+
+
+@runtime_checkable
 class Completes(Samples, Protocol):
     order: Tensor
     """Flat indices into an example, in the order in which its values are generated, (D,)."""

@@ -23,14 +23,16 @@ def conditions(spec: Spec, wanted: bool) -> int:
 
 
 def as_conditions(y: Tensor | None, spec: Spec) -> Tensor:
-    """Class labels, (B,), one-hot, or binary attributes, (B, K), as they are: float32, (B, K).
+    """Class labels, (B,), one-hot, or attributes, (B, K) or maps of them, (B, K, H, W), as they are: float32 or finer.
 
     Raises:
         ConfigError: there are no labels.
     """
     if y is None:
         raise ConfigError("y", None, "this model is conditional, so every example needs a label")
-    return one_hot(y.long(), len(spec.classes)).float() if spec.classes else y.to(torch.float32)
+    if spec.classes:
+        return one_hot(y.long(), len(spec.classes)).float()
+    return y if y.is_floating_point() else y.to(torch.float32)
 
 
 def in_turn(spec: Spec, count: int, known: Tensor | None) -> Tensor:

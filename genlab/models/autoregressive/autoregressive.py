@@ -49,12 +49,17 @@ class AutoRegressive(nn.Module):
         self.spec, self.conditional = spec, conditional
         C, H, W = spec.shape if spec.kind == "image" else (1, 1, spec.dimensions)
         self.path = Order(order, (C, H, W))
-        self.likelihood: Any = make_likelihood(likelihood, spec.levels, C if spec.kind == "image" else None)
+        self.likelihood: Any = make_likelihood(likelihood, spec, C if spec.kind == "image" else None)
         self.joint = getattr(self.likelihood, "joint", False)
         groups = 1 if self.joint else C
-        self.layout = Layout(self.path.shape, groups, self.likelihood.parameters, conditions(spec, conditional))
+        self.layout = Layout(self.path.shape, groups, self.likelihood.outputs, conditions(spec, conditional))
         self.net: Any = net(self.layout)
         self.watch: Callable[[float], None] | None = None
+
+    @property
+    def numbers(self) -> tuple[int, int, int, int]:
+        """Shape of the uniform numbers that an example is made of: draws of each part of each pixel."""
+        return (self.likelihood.draws, self.layout.groups, *self.path.shape[1:])
 
     @property
     def order(self) -> Tensor:
@@ -81,7 +86,7 @@ class AutoRegressive(nn.Module):
         """One example a stream, from cached activations; classes that are not given are drawn uniformly."""
         if self.conditional and y is None and self.spec.classes:
             y = (noise.uniform() * len(self.spec.classes)).long()
-        return self._generate(noise, y, temperature)
+        return self.of_uniform(noise.uniform(*self.numbers), y, temperature)
 
     def complete(
         self, x: Tensor, known: Tensor, noise: Noise, y: Tensor | None = None, temperature: float = 1.0
@@ -91,21 +96,21 @@ class AutoRegressive(nn.Module):
         Where all that is known comes before all that is not, in the model's order, this is a sample of the
         conditional distribution; elsewhere a value takes only what comes before it into account.
         """
-        return self._generate(noise, y, temperature, self.as_images(x), known)
+        return self.of_uniform(noise.uniform(*self.numbers), y, temperature, self.as_images(x), known)
 
     @torch.no_grad()
-    def _generate(
+    def of_uniform(
         self,
-        noise: Noise,
+        u: Tensor,
         y: Tensor | None,
         temperature: float,
         given: Tensor | None = None,
         known: Tensor | None = None,
     ) -> Tensor:
-        """Every value is drawn once, when the net asks for it. Uniform numbers belong to places and not to turns, so
-        that a sample is the same whatever goes together."""
+        """What uniform numbers, (B, *numbers), become. Every value is drawn once, when the net asks for it. The numbers
+        belong to places and not to turns, so that a sample is the same whatever goes together."""
         _, H, W = self.path.shape
-        u = noise.uniform(self.likelihood.draws, self.layout.groups, H, W).permute(3, 4, 2, 0, 1)  # (H, W, G, B, draws)
+        count, u = len(u), u.permute(3, 4, 2, 0, 1)  # (H, W, G, B, draws)
         kept: Tensor | None = None
         if given is not None and known is not None:
             kept = self.path.lay(known).permute(1, 2, 0)
@@ -130,7 +135,7 @@ class AutoRegressive(nn.Module):
                 self.watch(done / (H * W * self.layout.groups))
             return self.scale(x)
 
-        self.net.generate(draw, len(noise), self._conditions(y))
+        self.net.generate(draw, count, self._conditions(y))
         drawn = torch.cat(values)  # (H W G, B, C/G), in the order in which they were drawn
         image = drawn.new_empty(drawn.shape).index_copy_(0, torch.cat(places).to(drawn.device), drawn)
         x = image.unflatten(0, (H, W, -1)).permute(3, 2, 4, 0, 1).flatten(1, 2)
@@ -145,4 +150,7 @@ class AutoRegressive(nn.Module):
         return x if self.spec.kind == "image" else x[:, None, None, :]
 
     def _conditions(self, y: Tensor | None) -> Tensor | None:
-        return as_conditions(y, self.spec).to(next(self.net.parameters()).dtype) if self.conditional else None
+        if not self.conditional:
+            return None
+        c = as_conditions(y, self.spec).to(next(self.net.parameters()).dtype)
+        return self.path.lay(c) if c.dim() == 4 else c

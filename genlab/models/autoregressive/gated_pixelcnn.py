@@ -79,8 +79,10 @@ def gate(y: Tensor) -> Tensor:
 
 
 def told(y: Tensor, tell: nn.Linear | None, c: Tensor | None) -> Tensor:
-    """Maps (B, 2 p, H, W), and what conditions (B, K) add to each of them."""
-    return y if tell is None else y + tell(c)[:, :, None, None]
+    """Maps (B, 2 p, H, W), and what conditions add to them: (B, K) to all places alike, (B, K, H, W) to each place."""
+    if tell is None or c is None:
+        return y
+    return y + (F.conv2d(c, tell.weight[:, :, None, None]) if c.dim() == 4 else tell(c)[:, :, None, None])
 
 
 class GatedPixelCNN(nn.Module):
@@ -166,7 +168,7 @@ class Above:
 
     def __init__(self, net: GatedPixelCNN, count: int, c: Tensor | None):
         self.layers: Sequence[Any] = list(net.layers)
-        self.c = c
+        self.c, self.next = c, 0
         _, _, width = net.layout.shape
         empty = net.output.weight.new_zeros
         self.rows = [empty(count, layer.vertical.in_channels, layer.reach + 1, width) for layer in self.layers]
@@ -177,15 +179,20 @@ class Above:
         for i, layer in enumerate(self.layers):
             self.rows[i] = torch.cat([self.rows[i][:, :, 1:], row], 2)
             self.last[i] = layer.look(self.rows[i])
-            row = gate(told(self.last[i], layer.tell_vertical, self.c))
+            row = gate(told(self.last[i], layer.tell_vertical, self._here()))
+        self.next += 1
 
     def contexts(self) -> list[Tensor]:
         """What the horizontal stack's gates are given in the next row but for what is in it, (W, B, 2 p) a layer."""
         given = []
         for layer, a in zip(self.layers, self.last, strict=True):
-            y = told(layer.link(a), layer.tell_horizontal, self.c) + layer.horizontal.bias[:, None, None]
+            y = told(layer.link(a), layer.tell_horizontal, self._here()) + layer.horizontal.bias[:, None, None]
             given.append(y[:, :, 0].permute(2, 0, 1).contiguous())
         return given
+
+    def _here(self) -> Tensor | None:
+        """The conditions of the next row."""
+        return self.c if self.c is None or self.c.dim() == 2 else self.c[:, :, self.next : self.next + 1]
 
 
 class Along:

@@ -53,7 +53,7 @@ class VariationalNoise(nn.Module):
 
     def seen(self, x: Tensor) -> Tensor:
         """What the couplings get to see of x."""
-        return to_signed(x, self.spec.levels).to(torch.get_default_dtype())
+        return to_signed(x, self.spec.levels)
 
 
 class Beside(nn.Module):

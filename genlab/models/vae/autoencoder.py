@@ -46,9 +46,9 @@ class AutoEncoder(nn.Module):
         self.spec, self.latent, self.net = spec, latent, net
         if likelihood is None and spec.levels is None:
             likelihood = partial(Gaussian, scale=1.0)
-        self.likelihood = make_likelihood(likelihood, spec.levels)
+        self.likelihood = make_likelihood(likelihood, spec)
         self.encoder = encoder(spec, latent)
-        self.decoder = decoder(spec, latent, self.likelihood.parameters)
+        self.decoder = decoder(spec, latent, self.likelihood.outputs)
 
     def reconstruction(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """log p(x | z) at the code of each example, (B,)."""

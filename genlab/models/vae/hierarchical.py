@@ -35,8 +35,8 @@ class HierarchicalVAE(nn.Module):
     section 4 and figure 3; Vahdat & Kautz 2020, NVAE, arXiv 2007.03898, eq. 3.) Free bits of ``loss=elbo`` are of each
     layer here. Deviations: no batch norm, no importance of a precision-weighted sum as in the ladder.
 
-    Protocols: Samples, Bound, Encodes, Hierarchical, Diverges, Weighs. Level 1 has the codes of all layers, the last
-    level that of the top alone, and ``descend`` gives the layers below a level their prior's mean.
+    Protocols: Samples, Redraws, Bound, Encodes, Hierarchical, Diverges, Weighs. Level 1 has the codes of all layers,
+    the last level that of the top alone, and ``descend`` gives the layers below a level their prior's mean.
 
     Args:
         spec: of the data, images.
@@ -74,7 +74,7 @@ class HierarchicalVAE(nn.Module):
             if value < 1:
                 raise ConfigError(f"model.{key}", value, "at least one is needed")
         self.spec, self.latent = spec, latent
-        self.likelihood = make_likelihood(likelihood, spec.levels)
+        self.likelihood = make_likelihood(likelihood, spec)
         self.up = WayUp(spec.shape[0], sizes, width, cells)
         self.start = nn.Parameter(torch.zeros(width, 1, 1))
         prior = latent_prior == "autoregressive"
@@ -84,7 +84,7 @@ class HierarchicalVAE(nn.Module):
             stages.append(Stage(grow(width, size, alone=place == 1), here, width, cells))
         self.down = nn.ModuleList(stages)
         odd = (sizes[0][0] % 2, sizes[0][1] % 2)
-        out = self.likelihood.parameters * spec.shape[0]
+        out = self.likelihood.outputs * spec.shape[0]
         self.head = nn.Sequential(nn.ELU(), nn.ConvTranspose2d(width, out, 4, 2, 1, odd))
         self.levels = sum(stage.count for stage in stages)
         grid = [(1, 1), *reversed(sizes[1:])]
@@ -134,7 +134,7 @@ class HierarchicalVAE(nn.Module):
 
     def log_weights(self, x: Tensor, y: Tensor | None = None, k: int = 1) -> Tensor:
         """log p(x, z_i) - log q(z_i | x), (k, B). The way up is gone once, the way down for some of the k at a time."""
-        piece = max(1, NUMBERS_AT_ONCE // (self.likelihood.parameters * self.spec.dimensions * len(x)))
+        piece = max(1, NUMBERS_AT_ONCE // (self.likelihood.outputs * self.spec.dimensions * len(x)))
         features = self.up(self._scaled(x))
         parts = [self._drawn(x, features, min(piece, k - done)) for done in range(0, k, piece)]
         return torch.cat([log_prob + log_ratio for _, log_prob, log_ratio in parts]).double()
@@ -150,12 +150,11 @@ class HierarchicalVAE(nn.Module):
 
     def sample(self, noise: Noise, y: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         """x ~ p(x | z), z from the top down; temperature multiplies the standard deviation of every layer."""
+        return self._generated(noise, noise, 0, temperature)
 
-        def pick(number: int, layer: LatentLayer, h: Tensor) -> Tensor:
-            return layer.generate(h, temperature * noise.normal(layer.maps, *h.shape[2:]))
-
-        params = self._down(len(noise), pick)
-        return self.likelihood.sample(params, noise.uniform(self.likelihood.draws, *self.spec.shape))
+    def redraw(self, noise: Noise, anew: Noise, level: int, y: Tensor | None = None) -> Tensor:
+        """x ~ p(x | z), where x and the ``level`` lowest layers are drawn by ``anew``."""
+        return self._generated(noise, anew, level)
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The mean of the top code, (B, Z)."""
@@ -201,13 +200,21 @@ class HierarchicalVAE(nn.Module):
         z = torch.cat(codes, 1).unflatten(0, (k, -1))
         return z, log_prob.view(k, -1), torch.stack(ratios).sum(0).view(k, -1)
 
+    def _generated(self, noise: Noise, anew: Noise, level: int, temperature: float = 1.0) -> Tensor:
+        def pick(number: int, layer: LatentLayer, h: Tensor) -> Tensor:
+            stream = noise if number < self.levels - level else anew
+            return layer.generate(h, temperature * stream.normal(layer.maps, *h.shape[2:]))
+
+        params = self._down(len(noise), pick)
+        return self.likelihood.sample(params, anew.uniform(self.likelihood.draws, *self.spec.shape))
+
     def _down(self, count: int, pick: Pick) -> Tensor:
         """Parameters of p(x | z), (B, P, C, H, W), of what ``pick`` gives each layer."""
         h, number = self.start.expand(count, *self.start.shape), 0
         for stage in self.down:
             h = stage(h, pick, number)
             number += stage.count  # type: ignore[assignment, operator]  # a ModuleList forgets what it holds
-        return self.head(h).unflatten(1, (self.likelihood.parameters, -1))
+        return self.head(h).unflatten(1, (self.likelihood.outputs, -1))
 
     def _scaled(self, x: Tensor) -> Tensor:
         return to_signed(x, self.spec.levels)

@@ -30,9 +30,9 @@ class VAE(nn.Module):
     KL = sum_j (mu_j^2 + sigma_j^2 - 1 - log sigma_j^2) / 2 for f = identity and p(z) = N(0, I), as they usually are;
     with a flow f or another prior it is log q(z | x) - log p(z) at the draw.
 
-    Protocols: Samples, Bound, Encodes, Joint, Diverges, Weighs, Refines. (Kingma & Welling 2014, arXiv 1312.6114, eq. 3
-    and appendix B; Rezende et al. 2014, arXiv 1401.4082; Rezende & Mohamed 2015, arXiv 1505.05770, eq. 15.) Deviation:
-    log sigma^2 is clamped to [-10, 10], which keeps the first steps finite.
+    Protocols: Samples, Redraws, Bound, Encodes, Joint, Diverges, Weighs, Refines. (Kingma & Welling 2014, arXiv
+    1312.6114, eq. 3 and appendix B; Rezende et al. 2014, arXiv 1401.4082; Rezende & Mohamed 2015, arXiv 1505.05770,
+    eq. 15.) Deviation: log sigma^2 is clamped to [-10, 10], which keeps the first steps finite.
 
     Args:
         spec: of the data.
@@ -70,16 +70,17 @@ class VAE(nn.Module):
         conditional: bool = False,
     ):
         super().__init__()
+        self.levels = 1
         if latent < 1:
             raise ConfigError("model.latent", latent, "at least one is needed")
         self.spec, self.latent, self.net, self.conditional = spec, latent, net, conditional
-        self.likelihood = make_likelihood(likelihood, spec.levels)
+        self.likelihood = make_likelihood(likelihood, spec)
         self.flow = None if posterior_flow is None else posterior_flow(latent, context)
         self.context = 0 if self.flow is None else context
         labels = conditions(spec, conditional)
         told = {"condition": labels} if labels else {}
         self.encoder = encoder(spec, 2 * latent + self.context, **told)
-        self.decoder = decoder(spec, latent + labels, self.likelihood.parameters)
+        self.decoder = decoder(spec, latent + labels, self.likelihood.outputs)
         self.prior = StandardNormal(latent) if prior_model is None else prior_model(spec, latent, self._gaussian)
 
     def infer(self, x: Tensor, y: Tensor | None = None) -> Inferred:
@@ -158,7 +159,7 @@ class VAE(nn.Module):
         """``log_weights`` of any posterior of this form."""
         z, log_q = self.draw(inferred, k)
         log_ratio = self.log_prior(z) - log_q
-        piece = max(1, NUMBERS_AT_ONCE // (self.likelihood.parameters * self.spec.dimensions * len(x)))
+        piece = max(1, NUMBERS_AT_ONCE // (self.likelihood.outputs * self.spec.dimensions * len(x)))
         return torch.cat([self.log_likelihoods(x, part, y) for part in z.split(piece)]).add(log_ratio).double()
 
     def draws(
@@ -180,8 +181,11 @@ class VAE(nn.Module):
     def sample(self, noise: Noise, y: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         """x ~ p(x | z), drawn from the output distribution, not its mean; temperature is that of the prior."""
         z = self.prior.sample(noise, temperature)
-        u = noise.uniform(self.likelihood.draws, *self.spec.shape)
-        return self.likelihood.sample(self._decoded(z, y), u)
+        return self._given(z, noise, y)
+
+    def redraw(self, noise: Noise, anew: Noise, level: int, y: Tensor | None = None) -> Tensor:
+        """x ~ p(x | z), where x is drawn by ``anew``, and at level 1 z, too."""
+        return self._given(self.prior.sample(anew if level else noise), anew, y)
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """mu(x), and with a flow where it goes to from there, (B, Z)."""
@@ -202,6 +206,11 @@ class VAE(nn.Module):
         """mu and log sigma^2 of scaled examples, (B, Z) each."""
         inferred = self._inferred(scaled)
         return inferred.mean, inferred.log_variance
+
+    def _given(self, z: Tensor, noise: Noise, y: Tensor | None) -> Tensor:
+        """x ~ p(x | z), (B, *spec.shape)."""
+        u = noise.uniform(self.likelihood.draws, *self.spec.shape)
+        return self.likelihood.sample(self._decoded(z, y), u)
 
     def _decoded(self, z: Tensor, y: Tensor | None) -> Tensor:
         """Parameters of p(x | z), (B, P, *spec.shape)."""
