@@ -831,6 +831,12 @@ def test_modules_that_import_everything_from_each_other_are_looked_through_once(
     assert signature("stars_one.in_other") and signature("stars_one.absent") is None
 
 
+def test_words_that_an_alias_of_another_module_admits_are_told():
+    found = problems("model=svi", "data=digits", "model.gradient=reinforc")
+    assert found["model.gradient"].suggestion == "reinforce"
+    assert found["model.gradient"].reason == "must be one of reparameterised, reinforce"
+
+
 def test_of_names_that_differ_in_capitals_the_one_written_alike_is_suggested():
     found = problems("model=vae", "data=digits", "optimizer._target_=torch.optim.adamw.AdamWW", "optimizer.lrr=1")
     assert found["optimizer._target_"].suggestion == "torch.optim.adamw.AdamW"  # not adamw, the function beside it

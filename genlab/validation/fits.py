@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -85,6 +86,18 @@ def fits_name(annotation: ast.Name | ast.Attribute, value: Any, module: str) -> 
     if isinstance(found, griffe.Class):
         return is_node(value)
     return fits(parsed(found.value), value, found.module.path) if isinstance(found, griffe.Attribute) else True
+
+
+def written_out(annotation: ast.expr | None, module: str) -> ast.expr | None:
+    """The annotation with what its aliases stand for, ``Gradient = Literal["reparameterised", "reinforce"]``."""
+
+    class Aliases(ast.NodeTransformer):
+        def visit_Name(self, node: ast.Name) -> ast.expr:
+            found = None if node.id in WORDS else meaning(node.id, module)
+            value = parsed(found.value) if isinstance(found, griffe.Attribute) else None
+            return value if isinstance(value, ast.Subscript) else node
+
+    return None if annotation is None else Aliases().visit(copy.deepcopy(annotation))
 
 
 def spell(annotation: ast.expr | None) -> str:

@@ -16,7 +16,7 @@ from genlab import build
 from genlab.errors import ConfigError, ConfigErrors, nearest
 from genlab.signatures import Argument, locate, names, parsed, signature
 from genlab.validation.contradictions import contradictions, nodes
-from genlab.validation.fits import admitted_words, fits, spell
+from genlab.validation.fits import admitted_words, fits, spell, written_out
 
 
 @dataclass
@@ -215,14 +215,15 @@ def parse(text: str) -> Any:
 def wrong_type(key: str, value: Any, argument: Argument) -> ConfigError:
     """A value that does not fit the annotation, and what may have been meant."""
     simple = isinstance(value, (str, int)) and not isinstance(value, bool)
-    suggestion = nearest(value, admitted_words(argument.annotation)) if simple else ""
+    wanted = written_out(argument.annotation, argument.module)
+    suggestion = nearest(value, admitted_words(wanted)) if simple else ""
     if isinstance(value, float) and value.is_integer() and may_be(argument, int(value)):
         suggestion = str(int(value))
     if simple and may_be(argument, [value]):
         suggestion = f"[{value}]"
     if isinstance(value, str) and value.lower() in ("yes", "on", "no", "off") and may_be(argument, True):
         suggestion = "true" if value.lower() in ("yes", "on") else "false"
-    reason = f"must be {spell(argument.annotation)}"
+    reason = f"must be {spell(wanted)}"
     if isinstance(value, str) and not suggestion and may_be(argument, plain := parse(value)):
         reason, suggestion = f"{reason}, and here it is text: leave out the quotes", str(plain).lower()
     shown = str(value).lower() if isinstance(value, bool) else "null" if value is None else value

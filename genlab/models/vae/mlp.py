@@ -1,10 +1,12 @@
 """Fully connected encoder and decoder, for data of any shape, and how the nets of a VAE start."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from genlab.errors import ConfigError, nearest
 from genlab.nn.mlp import MLP
 from genlab.spec import Spec
 
@@ -20,6 +22,7 @@ class Encoder(nn.Module):
         activation: one of ``genlab.nn.mlp.ACTIVATIONS``.
         dropout: probability of dropping a hidden feature.
         condition: numbers K of a label that it is told, 0 for none.
+        start: how weights start, see ``started``.
     """
 
     def __init__(
@@ -31,9 +34,10 @@ class Encoder(nn.Module):
         activation: str = "silu",
         dropout: float = 0.0,
         condition: int = 0,
+        start: Literal["he", "torch"] = "he",
     ):
         super().__init__()
-        self.layers = keep_variance(MLP([spec.dimensions + condition, *[width] * depth, outputs], activation, dropout))
+        self.layers = started(MLP([spec.dimensions + condition, *[width] * depth, outputs], activation, dropout), start)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """(B, *spec.shape), and a label (B, K) if it is told any, to (B, outputs)."""
@@ -52,6 +56,7 @@ class Decoder(nn.Module):
         depth: number of hidden layers.
         activation: one of ``genlab.nn.mlp.ACTIVATIONS``.
         dropout: probability of dropping a hidden feature.
+        start: how weights start, see ``started``.
     """
 
     def __init__(
@@ -63,14 +68,27 @@ class Decoder(nn.Module):
         depth: int = 2,
         activation: str = "silu",
         dropout: float = 0.0,
+        start: Literal["he", "torch"] = "he",
     ):
         super().__init__()
         self.shape = (parameters, *spec.shape)
-        self.layers = keep_variance(MLP([latent, *[width] * depth, math.prod(self.shape)], activation, dropout))
+        self.layers = started(MLP([latent, *[width] * depth, math.prod(self.shape)], activation, dropout), start)
 
     def forward(self, z: Tensor) -> Tensor:
         """(B, Z) to (B, P, *spec.shape)."""
         return self.layers(z).unflatten(1, self.shape)
+
+
+def started(layers: nn.Sequential, start: str) -> nn.Sequential:
+    """Layers whose weights start by ``keep_variance`` (``he``), or as torch has them (``torch``), uniform within
+    1 / sqrt(inputs): a sixth of that variance, so that a VAE begins with many of its latent dimensions switched off.
+
+    Raises:
+        ConfigError: there is no such start.
+    """
+    if start not in ("he", "torch"):
+        raise ConfigError("start", start, "there are he and torch", nearest(start, ("he", "torch")))
+    return keep_variance(layers) if start == "he" else layers
 
 
 def keep_variance(layers: nn.Sequential) -> nn.Sequential:
