@@ -14,11 +14,9 @@ from genlab.bijections.actnorm import of_ranks
 from genlab.errors import ConfigError
 from genlab.likelihoods import make_likelihood
 from genlab.likelihoods.base import Likelihood
-from genlab.models.vae.vqvae_nets import Decoder, Encoder
+from genlab.models.vae.vqvae_nets import GridDecoder, GridEncoder
 from genlab.noise import Noise
 from genlab.spec import Spec, to_signed
-
-Learnt = Literal["ema", "loss"]
 
 
 class Quantisation(NamedTuple):
@@ -51,7 +49,9 @@ class Codebook(nn.Module):
     counts: Tensor
     sums: Tensor
 
-    def __init__(self, codes: int, maps: int, learnt: Learnt = "ema", decay: float = 0.99, dead: float = 0.01):
+    def __init__(
+        self, codes: int, maps: int, learnt: Literal["ema", "loss"] = "ema", decay: float = 0.99, dead: float = 0.01
+    ):
         super().__init__()
         self.decay, self.dead, self.averages = decay, dead, learnt == "ema"
         self.vectors: Tensor
@@ -135,7 +135,7 @@ class VQVAE(nn.Module):
         width: int = 256,
         stages: int = 2,
         blocks: int = 2,
-        codebook: Learnt = "ema",
+        codebook: Literal["ema", "loss"] = "ema",
         decay: float = 0.99,
         dead: float = 0.01,
         likelihood: str | Callable[..., Likelihood] | None = None,
@@ -153,9 +153,9 @@ class VQVAE(nn.Module):
                 raise ConfigError(f"model.{key}", share, "from 0 to below 1")
         self.spec, self.maps, self.size = spec, maps, codes
         self.likelihood = make_likelihood(likelihood, spec.levels)
-        self.encoder = Encoder(spec, maps, width, stages, blocks)
+        self.encoder = GridEncoder(spec, maps, width, stages, blocks)
         self.codebook = Codebook(codes, maps, codebook, decay, dead)
-        self.decoder = Decoder(spec, maps, self.likelihood.parameters, width, stages, blocks)
+        self.decoder = GridDecoder(spec, maps, self.likelihood.parameters, width, stages, blocks)
         self.grid = self.encoder.grid
         self.latent = maps * math.prod(self.grid)
 

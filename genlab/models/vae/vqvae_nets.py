@@ -10,7 +10,7 @@ from torch.nn.functional import relu
 from genlab.spec import Spec
 
 
-class Encoder(nn.Module):
+class GridEncoder(nn.Module):
     """Four-by-four convolutions of stride 2, residual blocks, and a 1 x 1 convolution to the maps of the grid.
 
     Args:
@@ -37,7 +37,7 @@ class Encoder(nn.Module):
         return self.layers(x)
 
 
-class Decoder(nn.Module):
+class GridDecoder(nn.Module):
     """The encoder mirrored, with transposed convolutions, to P numbers for each of C x H x W dimensions.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -11,7 +11,7 @@ from genlab.errors import ConfigError
 from genlab.likelihoods.base import Likelihood
 from genlab.models.autoregressive.autoregressive import AutoRegressive
 from genlab.models.autoregressive.base import Layout
-from genlab.models.vae.vqvae import VQVAE, Learnt, Quantisation
+from genlab.models.vae.vqvae import VQVAE, Quantisation
 from genlab.noise import Noise
 from genlab.spec import Spec
 
@@ -70,7 +70,7 @@ class VQVAEPrior(VQVAE):
         width: int = 256,
         stages: int = 2,
         blocks: int = 2,
-        codebook: Learnt = "ema",
+        codebook: Literal["ema", "loss"] = "ema",
         decay: float = 0.99,
         dead: float = 0.01,
         likelihood: str | Callable[..., Likelihood] | None = None,
