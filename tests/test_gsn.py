@@ -32,6 +32,7 @@ def make(hidden=(5,), spec: Spec = BITS, spread: float = 1.0, **options) -> GSN:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(spread * torch.randn_like(parameter))
+    model.mean.copy_(torch.rand(spec.dimensions))
     return model.eval()
 
 
@@ -143,17 +144,32 @@ def test_what_is_drawn_on_the_way_takes_no_gradient() -> None:
     torch.testing.assert_close(found, model.weights[0].grad)
 
 
+def test_training_begins_at_the_means_of_the_data_and_keeps_them() -> None:
+    spec = Spec("image", (1, 1, 40), 2)
+    model = make(spec=spec).train()
+    batches = [(torch.rand(30, *spec.shape) < 0.2).to(torch.uint8) for _ in range(3)]
+    for place, x in enumerate(batches):
+        model.reconstruction(x)
+        if place == 0:
+            torch.testing.assert_close(model.biases[0].sigmoid(), (x.flatten(1).sum(0) + 0.5).double() / 31)
+            before = model.biases[0].detach().clone()
+    assert model.biases[0].equal(before)
+    torch.testing.assert_close(model.mean, torch.cat(batches).flatten(1).double().mean(0))
+    model.eval().reconstruction(batches[0])
+    assert model.seen == 90
+
+
 @torch.no_grad()
 def test_the_chain_is_that_of_its_transitions() -> None:
     model, count = make(spread=0.5, corruption=0.3), 4000
-    matrix, uniform = transitions(model), torch.full((2**D,), 0.5**D).double()
+    matrix, start = transitions(model), torch.where(STATES == 1, model.mean, 1 - model.mean).prod(1)
     torch.testing.assert_close(matrix.sum(1), torch.ones(2**D).double())
     times = (0, 1, 2, 7)
     chain = model.chain(Noise(range(count)), times)
     for time, x in zip(times, chain, strict=True):
-        p = uniform @ torch.linalg.matrix_power(matrix, time)
+        p = start @ torch.linalg.matrix_power(matrix, time)
         assert count * ((shares(x) - p).square() / p).sum() < 127 + 5 * (2 * 127) ** 0.5, time
-    assert variation(p, uniform) > 0.3  # it came a long way
+    assert variation(p, start) > 0.3  # it came a long way
 
 
 @pytest.mark.parametrize("walkback", [1, 2, 4])

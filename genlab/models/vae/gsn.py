@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from genlab.bijections.actnorm import of_ranks
 from genlab.errors import ConfigError
 from genlab.likelihoods.bernoulli import Bernoulli
 from genlab.nn.mlp import make_activation
@@ -40,8 +41,10 @@ class GSN(nn.Module):
     the generalised denoising auto-encoder. (Bengio et al. 2014, arXiv 1306.1091, section 3 and figure 2; Bengio, Yao,
     Alain & Vincent 2013, arXiv 1305.6663, algorithm 1.) x~ is x where ``corruption`` has not put 0 or 1, by a coin.
 
-    Protocols: Samples, Walks, Watched. Chains start from fair coins and h = 0. Temperature divides the logits of
-    p(x | h). Deviations: a mean over steps for a sum; tanh in one layer, too.
+    Protocols: Samples, Walks, Watched. Temperature divides the logits of p(x | h). Chains start from independent
+    values with the means of the data, and h = 0; from fair coins, of which twice or more as many are 1 as of a digit's
+    pixels, they may never find back. Training begins with a b_0 that gives the means of the first batch. Deviations: a
+    mean over steps for a sum; tanh in one layer, too; chains of the paper start from examples.
 
     Args:
         spec: of the data, of two levels.
@@ -54,6 +57,8 @@ class GSN(nn.Module):
     """
 
     requires: ClassVar = {"data.levels": (2,)}
+    mean: Tensor
+    seen: Tensor
 
     def __init__(
         self,
@@ -87,6 +92,8 @@ class GSN(nn.Module):
         sizes = [spec.dimensions, *hidden]
         self.weights = nn.ParameterList(nn.Linear(low, high).weight.detach() for low, high in itertools.pairwise(sizes))
         self.biases = nn.ParameterList(torch.zeros(size) for size in sizes)
+        self.register_buffer("mean", torch.full((spec.dimensions,), 0.5))  # of the examples trained on
+        self.register_buffer("seen", torch.zeros(()))
         self.watch: Callable[[float], None] | None = None
 
     # A step of the chain
@@ -124,6 +131,8 @@ class GSN(nn.Module):
         """log p(x | h_t), (B,), the mean over the steps of a walk from x."""
         target = x.flatten(1)
         state, h = target.to(self.biases[0].dtype), self.start(len(x))
+        if self.training:
+            self._see(state)
         total = state.new_zeros(len(x))
         for done in range(1, self.walkback + 1):
             chance = self._chance(len(x))
@@ -132,6 +141,15 @@ class GSN(nn.Module):
             if done < self.walkback:
                 state = self.draw(logits.detach(), chance.draw)
         return total / self.walkback
+
+    @torch.no_grad()
+    def _see(self, x: Tensor) -> None:
+        """Take a batch's means into those of the data, and let b_0 start from those of the first, one coin added."""
+        self.seen += len(x)
+        self.mean.lerp_(of_ranks(x.mean(0)), len(x) / self.seen)
+        begun = self.seen > len(x)
+        first = torch.logit((self.mean * len(x) + 0.5) / (len(x) + 1))
+        self.biases[0].copy_(torch.where(begun, self.biases[0], first))
 
     def _chance(self, count: int) -> Chance:
         """By the global generator."""
@@ -143,9 +161,9 @@ class GSN(nn.Module):
     # Chains
 
     def chain(self, noise: Noise, times: Sequence[int], temperature: float = 1.0) -> Tensor:
-        """Examples after each of so many steps, in rising order, of a chain for each stream that starts from fair
-        coins: (len(times), B, *spec.shape)."""
-        x, h = (noise.uniform(self.spec.dimensions) < 0.5).to(self.biases[0].dtype), self.start(len(noise))
+        """Examples after each of so many steps, in rising order, of a chain for each stream that starts from
+        independent values: (len(times), B, *spec.shape)."""
+        x, h = (noise.uniform(self.spec.dimensions) < self.mean).to(self.biases[0].dtype), self.start(len(noise))
         passed = [x] * times.count(0)
         for done, chance in enumerate(self._chances(noise, max(times)), 1):
             logits, h = self.step(x, h, chance)
