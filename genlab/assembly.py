@@ -62,7 +62,11 @@ def assemble(run: Run) -> Training:
         told = f"more than the {len(train.x)} training examples, so a batch holds some of them more than once"
         print(f"trainer.batch_size={settings.batch_size}: {told}", file=sys.stderr)
     module = build_module(config, data.spec, settings, steps)
-    if config.get("init_from") and not (run.checkpoints / "last.ckpt").is_file():
+    begins = not (run.checkpoints / "last.ckpt").is_file()
+    if begins and not config.get("init_from") and (parts := getattr(module.model, "frozen", ())):
+        reason = f"{title(config)} learns nothing of its {', '.join(parts)}; give the run that has"
+        raise ConfigError("init_from", None, reason)
+    if begins and config.get("init_from"):
         taken, lines = initialise(module.model, Path(config["init_from"]))
         for line in lines if rank() == 0 else ():
             print(line, flush=True)

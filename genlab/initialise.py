@@ -23,7 +23,7 @@ def initialise(model: nn.Module, source: Path) -> tuple[dict[str, str], list[str
         Which of its tensors each of the model's was taken from, by name; and a line about each part of the model.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or not all of a part that the model leaves as it is given.
         CheckpointError: they cannot be read, or are not finite.
     """
     theirs = checkpoint.tensors(Run(source).checkpoint() if source.is_dir() else source)
@@ -36,6 +36,11 @@ def initialise(model: nn.Module, source: Path) -> tuple[dict[str, str], list[str
             taken |= dict(zip(mine, found, strict=True))
     if not taken:
         raise ConfigError("init_from", source, f"none of its tensors has a name and shape of {type(model).__name__}'s")
+    for part in getattr(model, "frozen", ()):
+        ours = [key for key in own if key.partition(".")[0] == part]
+        if lacking := [key for key in ours if key not in taken]:
+            gives = f"{len(lacking)} of {len(ours)} tensors of {part}, which learns nothing here, are missing there"
+            raise ConfigError("init_from", source, f"{gives} or of another shape; model.* and data.* must be the same")
     model.load_state_dict(own | {key: theirs[other] for key, other in taken.items()})
     told = []
     for part in dict.fromkeys(key.partition(".")[0] for key in own):

@@ -18,7 +18,8 @@ from genlab.signatures import keys_of
 
 KNOWN = groups()
 GAMES = [name for name in KNOWN["model"] if "Adversarial" in str(contents("model", name).get("training"))]
-LOSSES = [name for name in KNOWN["loss"] if name not in ("nll", "elbo", "elbo_mc", "iwae", "reconstruction")]
+LIKELIHOODS = ("nll", "elbo", "elbo_mc", "iwae", "reconstruction", "vector_quantised")
+LOSSES = [name for name in KNOWN["loss"] if name not in LIKELIHOODS]
 DATA = {"segment": "segment", "noised": "ring", "gaussian": "mixture"}
 LATENT = {"segment": 1, "noised": 3, "gaussian": 1}
 NARROW = {"width": 8, "depth": 2, "code_width": 8, "latent": 8, "maps": 2}
@@ -116,7 +117,8 @@ def test_refused_pairs_are_listed_with_their_reasons(capsys):
     assert main(["list", "refused"]) == 0
     told = capsys.readouterr().out
     assert "the loss takes a critic that is held Lipschitz\n    loss=wasserstein\n" in told
-    likelihoods = "loss=contrastive_divergence, elbo, elbo_mc, hybrid, iwae, nll, ot_flow, reconstruction"
+    names = "contrastive_divergence, elbo, elbo_mc, hybrid, iwae, nll, ot_flow, reconstruction, vector_quantised"
+    likelihoods = f"loss={names}"
     assert f"the model is a game, the loss a likelihood objective\n    {likelihoods}\n" in told
     assert max(map(len, told.splitlines())) <= 120
     assert main(["list", "refused", "--json"]) == 0

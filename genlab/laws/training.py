@@ -22,7 +22,7 @@ def gradients(trial: Trial) -> str:
         if silent:
             whose = f"of {player} " if len(trial.unreached) > 2 else ""
             raise BrokenError(f"{len(silent)} parameters {whose}have no gradient: {listed(silent)}")
-        count = sum(1 for module in modules for _ in module.parameters())
+        count = sum(p.requires_grad for module in modules for p in module.parameters())
         without = f", of them {len(trial.unreached[player])} that shift no loss" if trial.unreached[player] else ""
         found.append(f"{player} {count} tensors{without}")
     if trial.unreached[""]:

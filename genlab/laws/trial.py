@@ -91,7 +91,12 @@ class Trial:
         self.losses = module.meter.flush()
         names = {id(parameter): name for name, parameter in module.model.named_parameters()}
         self.unreached = {
-            player: [names[id(p)] for part in modules for p in part.parameters() if id(p) not in gradients.reached]
+            player: [
+                names[id(p)]
+                for part in modules
+                for p in part.parameters()
+                if p.requires_grad and id(p) not in gradients.reached  # others stay as they are given
+            ]
             for player, modules in module.take_players().items()
         }
         self.wild = [names[number] for number in gradients.wild]

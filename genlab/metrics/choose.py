@@ -28,6 +28,7 @@ LACKS = {
     "Bound": "has no bound of the likelihood",
     "Decodes": "decodes no codes",
     "Encodes": "encodes nothing",
+    "Quantises": "has no codebook",
     "Posterior": "has no posterior",
     "Joint": "has no joint density of examples and codes",
     "Weighs": "weighs no codes",

@@ -151,6 +151,16 @@ class Hierarchical(Encodes, Protocol):
 
 
 @runtime_checkable
+class Quantises(Encodes, Protocol):
+    size: int
+    """Number of codes in the codebook."""
+
+    def codes(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The numbers of the codes of each example, (B, ...)."""
+        ...
+
+
+@runtime_checkable
 class Posterior(Protocol):
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of each dimension of q(z | x), (B, Z) each: a Gaussian with independent dimensions, but
