@@ -60,7 +60,16 @@ def test_a_row_has_figures_marks_and_protocols(tmp_path, capsys):
     code, (row,) = measured(capsys, f"run={run.path}", "k=3")
     assert code == 0
     assert (row["run"], row["model"], row["data"], row["step"]) == (str(run.path), "vae", "digits", 7)
-    marks = {"nats": "<=", "bpd": "<=", "negative_elbo": "<=", "ess": "~", "is_digits": "", "fid_digits": ""}
+    marks = {
+        "nats": "<=",
+        "bpd": "<=",
+        "negative_elbo": "<=",
+        "gap": "~",
+        "distortion": "~",
+        "ess": "~",
+        "is_digits": "",
+        "fid_digits": "",
+    }
     assert marks.items() <= {name: figure["mark"] for name, figure in row["metrics"].items()}.items()
     bpd, nats, fid = (row["metrics"][name] for name in ("bpd", "nats", "fid_digits"))
     assert bpd["value"] == pytest.approx(nats["value"] / 64 / math.log(2))
@@ -86,9 +95,9 @@ def test_figures_replace_only_those_of_the_same_protocol(tmp_path, capsys):
     for words in (["k=3"], ["k=3"], ["k=4"]):
         measured(capsys, f"run={run.path}", "metrics=likelihood", *words)
     stored = [(entry["name"], entry["protocol"]["k"]) for entry in run.metrics["figures"]]
-    names = [("bpd", 3), ("bpd", 4), ("ess", 3), ("ess", 4), ("nats", 3), ("nats", 4)]
-    bounds = [("negative_elbo", 1)] * 2  # each from draws of its own
-    assert sorted(stored) == [*names, *bounds]
+    names = [(name, k) for name in ("bpd", "ess", "gap", "nats") for k in (3, 4)]
+    bounds = [("distortion", 1), ("negative_elbo", 1)] * 2  # each from draws of its own
+    assert sorted(stored) == sorted([*names, *bounds])
 
 
 def test_what_is_done_is_not_done_again_unless_forced(tmp_path, capsys, monkeypatch):
@@ -717,6 +726,19 @@ def test_the_config_that_an_extractor_was_made_by_is_part_of_its_hash():
     assert named.hash == named.extractor.hash  # as where nobody names it
 
 
+def test_weights_that_an_extractor_draws_are_the_same_every_time():
+    """Else the rows of one table were seen by nets of their own."""
+    spec, module = Spec("image", (1, 8, 8), 17), {"_target_": "genlab.extractors.module.Module", "size": None}
+    net = {"_target_": "genlab.models.vae.mlp.Encoder", "outputs": 3}
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        found += extractors({"extractor": module | {"net": net}}, spec)[0]
+        assert torch.get_rng_state().equal(before)
+    assert found[0].hash == found[1].hash
+
+
 def test_code_beside_a_module_s_class_is_part_of_its_hash(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "scaled_net").mkdir()
@@ -819,7 +841,7 @@ def test_only_the_figures_asked_for_are_there(tmp_path, capsys):
     run = make_run(tmp_path / "run")
     for asked, names in (
         ("bpd", {"bpd"}),
-        ("likelihood", {"nats", "bpd", "negative_elbo", "ess"}),
+        ("likelihood", {"nats", "bpd", "negative_elbo", "gap", "distortion", "ess"}),
         ("[nats,bpd]", {"nats", "bpd"}),
     ):
         _, (row,) = measured(capsys, f"run={run.path}", f"metrics={asked}", "k=2")
@@ -845,7 +867,10 @@ def test_what_does_not_apply_is_left_out_with_the_reason(tmp_path, capsys):
     rows = json.loads(printed.out)
     assert set(rows[0]) == {"run", "model", "data", "step", "metrics"}
     assert {"is_digits", "fid_digits"} <= set(rows[0]["metrics"]) and "nats" not in rows[0]["metrics"]
-    assert "no nats, bpd, negative_elbo, ess: GAN has no density and has no bound of the likelihood" in printed.err
+    assert (
+        "no nats, bpd, negative_elbo, gap, distortion, ess: GAN has no density and has no bound of the likelihood"
+        in printed.err
+    )
     marks = {name: figure["mark"] for name, figure in rows[1]["metrics"].items()}
     assert {"nats": "=", "integral": "~"}.items() <= marks.items() and "fid_digits" not in marks
     assert "no is, mode_score, mode_score_train, class_kl: extractor=raw has no classes" in printed.err

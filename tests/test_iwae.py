@@ -19,6 +19,7 @@ from genlab.build import build
 from genlab.errors import ConfigError
 from genlab.losses.elbo import ELBO
 from genlab.losses.iwae import IWAE
+from genlab.metrics.likelihood import Likelihood
 from genlab.models.vae.vae import VAE
 from genlab.spec import Spec
 
@@ -249,3 +250,21 @@ def test_validation_is_by_the_bound_that_is_trained() -> None:
 def test_no_draw_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"loss\.k=0"):
         IWAE(0)
+
+
+@torch.no_grad()
+def test_the_figures_of_a_bound_are_in_order_and_add_up() -> None:
+    linear = off_the_posterior()
+    x = linear.exact.sample((2000,))
+    metric, rate = Likelihood(linear.model.spec, k=100, bounds=[5, 20]), linear.model.divergence(x).sum(1).mean().item()
+    metric.update({"x": x}, "test", linear.model)
+    found = metric.compute()
+    values = [found[name].value for name in ("negative_elbo", "nats_5", "nats_20", "nats")]
+    assert values == sorted(values, reverse=True) and values[-1] > -linear.exact.log_prob(x).mean() - 0.02
+    assert math.isclose(found["gap"].value, values[0] - values[-1], abs_tol=1e-9)
+    assert math.isclose(found["distortion"].value + rate, values[0], rel_tol=1e-9)
+    torch.manual_seed(1)
+    again = torch.stack([linear.model.bound(x, k=5) for _ in range(20)]).mean()
+    assert abs(again + found["nats_5"].value) < 0.02 and found["nats_5"].protocol["of"] == 5
+    with pytest.raises(ConfigError, match="bounds of 2 to 99"):
+        Likelihood(linear.model.spec, k=100, bounds=[100])

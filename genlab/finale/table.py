@@ -28,6 +28,8 @@ class Table(Callback):
     Args:
         n: generated examples for metrics of samples.
         k: importance samples of a bound; None: as ``genlab eval`` has it.
+        refine: steps by which posteriors climb their bounds, for refined_nats; None: they do not.
+        bounds: numbers of draws below k, with commas, of which the bound is a figure, too.
         metrics: names of metrics, or auto.
         format: of the table: rich, csv, markdown or latex; None: not printed.
         ckpt: which checkpoints, as ``genlab eval`` has it; ``all``: every one that ``trainer.keep_every`` kept.
@@ -45,9 +47,12 @@ class Table(Callback):
         ckpt: str | None = None,
         extractor: str | None = None,
         logged: Sequence[str] = (),
+        refine: int | None = None,
+        bounds: str | None = None,
     ):
         self.logged = list(logged)
-        given = {"k": k, "ckpt": ckpt, "extractor": extractor}
+        of_fewer = f"[{bounds}]" if bounds else None
+        given = {"k": k, "refine": refine, "metric.likelihood.bounds": of_fewer, "ckpt": ckpt, "extractor": extractor}
         self.options = [f"n={n}", f"metrics={metrics}", *(f"{key}={value}" for key, value in given.items() if value)]
         self.format = format
 

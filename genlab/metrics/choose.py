@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
@@ -98,7 +99,7 @@ def preferred(target: Any, options: Mapping[str, Any], spec: Spec) -> list[Share
         return []
     node = presets("extractor", options)[name]
     able: Any = locate(node["_target_"])
-    return [] if able.refuses(spec) else [Shared(build(node, spec=spec), node)]
+    return [] if able.refuses(spec) else [Shared(made(node, spec), node)]
 
 
 def extractors(options: Mapping[str, Any], spec: Spec, alone: bool = True) -> tuple[list[Shared], list[str]]:
@@ -114,7 +115,7 @@ def extractors(options: Mapping[str, Any], spec: Spec, alone: bool = True) -> tu
         if refusal := target.refuses(spec):
             raise ConfigError("extractor", target.name, refusal)
         try:
-            return [Shared(build(node, spec=spec), node)], []
+            return [Shared(made(node, spec), node)], []
         except ConfigError:
             raise
         except GenlabError as error:
@@ -127,7 +128,7 @@ def extractors(options: Mapping[str, Any], spec: Spec, alone: bool = True) -> tu
         target = locate(node["_target_"])
         if target.suits(spec):
             try:
-                found.append(Shared(build(node, spec=spec), node))
+                found.append(Shared(made(node, spec), node))
             except GenlabError as error:  # of its weights; nobody named it, so the figures of others go on
                 damaged.append(Passing(error))
         elif not target.refuses(spec):
@@ -138,6 +139,13 @@ def extractors(options: Mapping[str, Any], spec: Spec, alone: bool = True) -> tu
         return found, damaged
     could = [f"no extractor is taken for such data unasked; extractor={', '.join(able)} could look at them"]
     return [], [*damaged, *(could if able else refusals)]
+
+
+def made(node: Mapping[str, Any], spec: Spec) -> Any:
+    """An extractor; where it draws weights, as a net of the user's without any does, they are the same every time."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return build(node, spec=spec)
 
 
 def presets(group: str, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from genlab.errors import GenlabError
+from genlab.errors import ConfigError, GenlabError
 from genlab.metrics.base import Figure
-from genlab.models.base import Anneals, Batch, Bound, Density, Refines, Weighs
+from genlab.models.base import Anneals, Batch, Bound, Density, Weighs
 from genlab.spec import Spec
 
 MARKS = ("", "=", "~", "<=")
+ROWS = ("nats", "negative_elbo", "ess", "distortion", "gap")  # of the sums, before those of bounds
 IMPORTANCE_SAMPLES = 500  # 500 to 1000 are usual on small machines; Burda et al. report 5000
 
 
@@ -26,23 +28,26 @@ class Likelihood(Metric):
     Marked ``=`` where ``log_prob`` is exact, ``~`` where it is an estimate, and ``<=`` where the model gives a lower
     bound on log p(x), so that the figure is at least the true one: the importance-weighted bound of a latent-variable
     model or that of a dequantised density. A bound that a model knows by estimates of its density alone (it says
-    ``exact = False``) is none, for the mean of exponentials of estimates is too large: ``~``. ``negative_elbo`` is the
-    bound of one sample of a latent-variable model, in nats. ``ess`` is the mean effective sample size of its importance
-    weights, (sum_i w_i)^2 / sum_i w_i^2, from 1 to k: near 1 the bound rests on single draws and is far from tight.
+    ``exact = False``) is none, for the mean of exponentials of estimates is too large: ``~``.
+
+    Of a latent-variable model, in nats: ``negative_elbo``, the bound of one sample; ``distortion``, its first term,
+    -E_q[log p(x | z)], of which the rest, the rate, is the KL (``latent_kl`` of metric=latents); ``gap``, by how much
+    negative_elbo is above nats; ``nats_5`` and so on of ``bounds``, the bounds of fewer draws. ``ess`` is the mean
+    effective sample size of its importance weights, (sum_i w_i)^2 / sum_i w_i^2, from 1 to k: near 1 the bound rests on
+    single draws and is far from tight.
     The standard error of a density whose log Z is an estimate holds that of log Z. Sums in float64.
 
     Args:
         spec: of the data.
         k: importance samples of a bound; None: 500 for a latent-variable model (one with the ``terms`` of an ELBO),
             and one draw of a dequantised density, as papers report it.
+        bounds: numbers of draws below k of which the bound is a figure, too, from the same draws.
         split: of the data.
-        refine: steps of gradient ascent by which each example's posterior climbs the bound of one draw, from where the
-            encoder has it, before the figures are taken: semi-amortised inference. (Kim et al. 2018, arXiv 1802.02550)
     """
 
     needs: ClassVar[tuple[type, ...]] = (Density, Bound)
     absent: ClassVar[dict[str, str]] = {"bpd": "bits are of integers, and these data are continuous; there are nats"}
-    figures: ClassVar[tuple[str, ...]] = ("nats", "bpd", "negative_elbo", "ess")
+    figures: ClassVar[tuple[str, ...]] = ("nats", "bpd", "negative_elbo", "gap", "distortion", "ess")
     higher_is_better = False
     full_state_update = False
     exactness: Tensor
@@ -52,20 +57,29 @@ class Likelihood(Metric):
     total: Tensor
     squares: Tensor
 
-    def __init__(self, spec: Spec, k: int | None = None, split: str = "test", refine: int | None = None):
+    def __init__(
+        self,
+        spec: Spec,
+        k: int | None = None,
+        split: str = "test",
+        bounds: Sequence[int] = (),
+    ):
         super().__init__()
         if k is not None and k < 1:
             raise GenlabError(f"k={k}: a bound takes at least one importance sample")
-        if refine is not None and refine < 0:
-            raise GenlabError(f"refine={refine}: there are no fewer steps than none")
-        self.spec, self.k, self.reads, self.refine = spec, k, (split,), refine or 0
+        for draws in bounds:
+            if not 1 < draws < (k or IMPORTANCE_SAMPLES):
+                reason = f"k={k or IMPORTANCE_SAMPLES} draws have bounds of 2 to {(k or IMPORTANCE_SAMPLES) - 1}"
+                raise ConfigError("metric.likelihood.bounds", draws, reason)
+        self.spec, self.k, self.reads, self.bounds = spec, k, (split,), list(bounds)
         # How the figures came about: states, for a rank may be shown no example.
         self.add_state("exactness", torch.zeros((), dtype=torch.long), dist_reduce_fx="max")
         self.add_state("draws", torch.zeros((), dtype=torch.long), dist_reduce_fx="max")
         self.add_state("spread", torch.zeros((), dtype=torch.float64), dist_reduce_fx="max")  # of an estimate of log Z
         self.annealing: dict[str, int] = {}
-        for name in ("count", "total", "squares"):  # of the likelihood, the bound of one sample, the effective size
-            self.add_state(name, torch.zeros(3, dtype=torch.float64), dist_reduce_fx="sum")
+        rows = len(ROWS) + len(self.bounds)
+        for name in ("count", "total", "squares"):
+            self.add_state(name, torch.zeros(rows, dtype=torch.float64), dist_reduce_fx="sum")
 
     def refuses(self, spec: Spec) -> str:
         """Nothing: any data have a likelihood."""
@@ -74,8 +88,6 @@ class Likelihood(Metric):
     def update(self, batch: Batch, source: str, model: nn.Module) -> None:
         """Add the examples of a batch, with whatever the model can say about them."""
         x, y = batch["x"], batch.get("y")
-        if self.refine and not isinstance(model, Refines):
-            raise GenlabError(f"refine={self.refine}: {type(model).__name__} has no posterior to refine")
         if isinstance(model, Density):
             self._is("=" if model.exact else "~")
             if isinstance(model, Anneals) and not model.exact:
@@ -89,24 +101,30 @@ class Likelihood(Metric):
         latent = hasattr(model, "terms")
         k = self.k or (IMPORTANCE_SAMPLES if latent else 1)
         self._is("<=" if getattr(model, "exact", True) else "~", k)
-        inferred = model.refine(x, y, self.refine) if self.refine and isinstance(model, Refines) else None
+        told: Any = model
+        inferred = self.infer(model, x, y)
         if isinstance(model, Weighs) and k > 1:
-            if inferred is not None and isinstance(model, Refines):
-                weights = model.log_weights_at(inferred, x, y, k)
-            else:
-                weights = model.log_weights(x, y, k)
-            self._add_log_prob(0, weights.logsumexp(0) - math.log(k))
-            self._add(2, torch.exp(2 * weights.logsumexp(0) - (2 * weights).logsumexp(0)))
-        else:
-            self._add_log_prob(0, self._bound(model, inferred, x, y, k))
-        if latent and k > 1:
-            self._add_log_prob(1, self._bound(model, inferred, x, y, 1))
+            weights = told.log_weights(x, y, k) if inferred is None else told.log_weights_at(inferred, x, y, k)
+            bound = weights.logsumexp(0) - math.log(k)
+            self._add_log_prob(0, bound)
+            self._add(ROWS.index("ess"), torch.exp(2 * weights.logsumexp(0) - (2 * weights).logsumexp(0)))
+            for row, draws in enumerate(self.bounds, len(ROWS)):  # of as many groups of so many draws as there are
+                groups = weights[: k // draws * draws].unflatten(0, (-1, draws))
+                self._add_log_prob(row, (groups.logsumexp(1) - math.log(draws)).mean(0))
+        elif not latent or k > 1:
+            bound = model.bound(x, y, k)
+            self._add_log_prob(0, bound)
+        if latent:
+            log_prob, kl = told.terms(x, y) if inferred is None else told.terms_at(inferred, x, y)
+            elbo = log_prob - kl.sum(1)
+            self._add(ROWS.index("distortion"), -log_prob.double())
+            self._add_log_prob(1 if k > 1 else 0, elbo)
+            if k > 1:
+                self._add(ROWS.index("gap"), bound.double() - elbo.double())
 
-    def _bound(self, model: Bound, inferred: Any, x: Tensor, y: Tensor | None, k: int) -> Tensor:
-        if inferred is None or not isinstance(model, Refines):
-            return model.bound(x, y, k)
-        log_prob, kl = model.terms_at(inferred, x, y)
-        return log_prob - kl.sum(1)
+    def infer(self, model: Bound, x: Tensor, y: Tensor | None) -> Any:
+        """The posterior that the figures are of; None for the model's own."""
+        return None
 
     def _is(self, mark: str, draws: int = 0) -> None:
         self.exactness = torch.full_like(self.exactness, MARKS.index(mark))
@@ -130,8 +148,7 @@ class Likelihood(Metric):
         if not self.count[0]:
             raise GenlabError(f"the split '{self.reads[0]}' holds no example")
         protocol, mark = {"n": int(self.count[0])}, MARKS[int(self.exactness)]
-        refined = {"refine": self.refine} if self.refine else {}
-        how: dict[str, Any] = ({"k": int(self.draws)} if self.draws else dict(self.annealing)) | refined
+        how: dict[str, Any] = {"k": int(self.draws)} if self.draws else dict(self.annealing)
         value, stderr = self._mean(0)
         stderr = None if stderr is None else math.hypot(stderr, float(self.spread))
         figures = {"nats": Figure(value, mark, stderr, protocol | how)}
@@ -139,15 +156,25 @@ class Likelihood(Metric):
             unit = self.spec.dimensions * math.log(2)
             error = None if stderr is None else stderr / unit
             figures["bpd"] = Figure(value / unit, mark, error, protocol | how)
+        single = {"k": 1, "drawn after": int(self.draws)}
         if self.count[1]:
             value, stderr = self._mean(1)
-            figures["negative_elbo"] = Figure(
-                value, "<=", stderr, protocol | {"k": 1, "drawn after": int(self.draws)} | refined
-            )
-        if self.count[2]:
-            value, stderr = self._mean(2)
-            figures["ess"] = Figure(value, "~", stderr, protocol | how)
+            figures["negative_elbo"] = Figure(value, "<=", stderr, protocol | single)
+            figures["gap"] = Figure(*self._marked("gap"), protocol | how)
+        for row, draws in enumerate(self.bounds, len(ROWS)):
+            if self.count[row]:
+                value, stderr = self._mean(row)
+                figures[f"nats_{draws}"] = Figure(value, "<=", stderr, protocol | how | {"of": draws})
+        if self.count[ROWS.index("distortion")]:
+            figures["distortion"] = Figure(*self._marked("distortion"), protocol | single)
+        if self.count[ROWS.index("ess")]:
+            figures["ess"] = Figure(*self._marked("ess"), protocol | how)
         return figures
+
+    def _marked(self, name: str) -> tuple[float, str, float | None]:
+        """The mean of a row that is an estimate, its mark and standard error."""
+        value, stderr = self._mean(ROWS.index(name))
+        return value, "~", stderr
 
     def _mean(self, row: int) -> tuple[float, float | None]:
         """Mean, and its standard error where there are two examples."""
