@@ -117,8 +117,8 @@ def test_refused_pairs_are_listed_with_their_reasons(capsys):
     assert main(["list", "refused"]) == 0
     told = capsys.readouterr().out
     assert "the loss takes a critic that is held Lipschitz\n    loss=wasserstein\n" in told
-    names = "contrastive_divergence, elbo, elbo_mc, hybrid, iwae, nll, ot_flow, reconstruction, vector_quantised"
-    likelihoods = f"loss={names}"
+    names = "contrastive_divergence, elbo, elbo_mc, hybrid, iwae, nll, ot_flow, reconstruction, semi_supervised"
+    likelihoods = f"loss={names},\n      vector_quantised"
     assert f"the model is a game, the loss a likelihood objective\n    {likelihoods}\n" in told
     assert max(map(len, told.splitlines())) <= 120
     assert main(["list", "refused", "--json"]) == 0

@@ -81,6 +81,8 @@ def test_laws_apply_to_whom_they_should():
         ("glow", ("model.coupling=additive", "model.split_prior=false", "model.conditional=true")),
         ("vae", ("model.net=conv", "model.likelihood=discretised_logistic")),
         ("vae", ("loss=iwae", "loss.gradient=dreg")),
+        ("ssl_vae", ("data.labelled=50",)),
+        ("ssl_vae_stacked", ("data.labelled=50",)),
         ("wgan_gp", ("model.net=resnet", "model.generator.norm=batch")),
         ("gan", ("loss=lsgan", "trainer.ema=null", "penalty=r1")),
     ],

@@ -107,7 +107,8 @@ class Trial:
         with module.averaged() as model:
             self.model: nn.Module = copy.deepcopy(model)
         batch = batches.batch(STEPS)
-        self.x, self.y = batch["x"][:BATCH], batch["y"][:BATCH] if "y" in batch else None
+        told = {name: batch.get(f"{name}_labelled", batch[name]) for name in batch}  # where few labels are known, those
+        self.x, self.y = told["x"][:BATCH], told["y"][:BATCH] if "y" in told else None
         return self
 
     def sample(self, seeds: list[int], model: nn.Module | None = None, temperature: float = 1.0) -> Tensor:

@@ -163,7 +163,7 @@ def few_labels(config: Config) -> Iterator[ConfigError]:
     """A model that is given every example's label cannot do with some of them."""
     model, known = of(config, "model"), look(config, "data.labelled")
     if known is not None and model and (look(config, "model.conditional") or model.constants.get("conditional")):
-        reason = f"{model.name} is given the label of every example here; ssl_gan learns from some of them"
+        reason = f"{model.name} is given the label of every example here; ssl_gan and ssl_vae learn from some of them"
         yield ConfigError("data.labelled", known, reason)
 
 
