@@ -102,6 +102,34 @@ def test_a_sweep_tells_what_it_leaves_out_and_ends_in_a_montage(tmp_path):
     assert "failed: weight clipping" in done.stdout and (tmp_path / "sweep" / "montage.png").stat().st_size > 5000
 
 
+def sweep(tmp_path, experiment, *words):
+    """What it prints, of two steps on digits."""
+    small = ["data=digits", "data.limit=40", "trainer.max_steps=2", "trainer.max_epochs=null", "hydra.sweep.dir=sweep"]
+    command = [sys.executable, "-m", "genlab", "train", "-m", f"experiment={experiment}", *small, *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_several_tasks_have_a_row_each_in_a_montage(tmp_path):
+    told = sweep(tmp_path, "auto_encoder_vs_vae", "hydra.callbacks.montage.table.n=40")
+    runs = Run.find([str(tmp_path / "sweep")])
+    assert sorted(run.config["choices"]["model"] for run in runs) == ["autoencoder", "vae"]
+    pictures = {path.stem for run in runs for path in run.samples.glob("*.png")}
+    assert {"latents", "manifold", "grid", "reconstruct"} <= pictures
+    assert "failed: autoencoder 0 of 1, vae 0 of 1" in told and (tmp_path / "sweep" / "montage.png").is_file()
+
+
+def test_bounds_stand_beside_each_other_in_a_table(tmp_path):
+    options = ["data.binarize=none", "bound=elbo,hierarchical", "seed=0"]
+    table = [f"hydra.callbacks.table.{word}" for word in ("k=6", "bounds='3'", "refine=2")]
+    told = sweep(tmp_path, "bounds", *options, *table)
+    elbo, layers = sorted(Run.find([str(tmp_path / "sweep")]), key=lambda run: run.config["choices"]["bound"])
+    names = [{figure["name"] for figure in run.metrics["figures"]} for run in (elbo, layers)]
+    assert {"nats", "nats_3", "negative_elbo", "gap", "refined_nats", "refined_elbo", "active_units"} <= names[0]
+    assert "nats_3" in names[1] and "refined_nats" not in names[1] and "nats_3" in told
+
+
 def test_what_is_typed_narrows_what_an_experiment_varies():
     words = ["model=vae", "data=mnist,cifar10", "seed=1,2", "data.limit=16"]
     narrowed = validate.check(["experiment=families", *words], multirun=True)

@@ -159,7 +159,9 @@ def test_several_cards_are_shown_and_all_slips_among_them_told(capsys):
 def test_the_card_of_a_metric_names_its_figures(capsys):
     main(["metric=likelihood"])
     shown = capsys.readouterr().out
-    assert "metrics= of genlab eval: nats, bpd, negative_elbo, gap, distortion, ess" in shown and "metric.k" not in shown
+    assert (
+        "metrics= of genlab eval: nats, bpd, negative_elbo, gap, distortion, ess" in shown and "metric.k" not in shown
+    )
 
 
 def test_options_of_nested_nodes_are_on_the_card():

@@ -27,9 +27,9 @@ class Montage(Callback):
     where it has no such figure. Its cell is marked and says why; how many failed of each column is printed.
 
     Args:
-        rows: an option, a dotted key of the config.
+        rows: an option, a dotted key of the config, or ``task``, where several tasks have a row each.
         columns: another.
-        task: of ``genlab sample``, whose picture a cell is.
+        task: of ``genlab sample``, whose picture a cell is; several with commas.
         n: examples in it; None: as ``genlab sample`` has it.
         failed: limits of figures, ``{fid: {above: 50}, is: {below: 3}}``.
         figures: names of others that are said below a cell.
@@ -50,7 +50,9 @@ class Montage(Callback):
         size: float = 2.1,
         table: Mapping[str, Any] | None = None,
     ):
-        self.rows, self.columns, self.task, self.n = rows, columns, task, n
+        self.rows, self.columns, self.tasks, self.n = rows, columns, task.split(","), n
+        if (rows == "task") != (len(self.tasks) > 1):
+            raise ValueError(f"rows: {rows}, and task: {task}; several tasks have a row each, by rows: task")
         self.limits: dict[str, Mapping[str, float]] = dict(failed or {}) | {
             name: {} for name in figures if name not in (failed or {})
         }
@@ -65,18 +67,22 @@ class Montage(Callback):
         figures = {row.run: row.figures for row in self.table.measure(config)}
         cells: dict[tuple[str, str], list[Cell]] = {}
         for run in sorted(Run.find([str(folder)]), key=lambda run: str(run.info.get("created"))):
-            row, column = (self.title(option(run.config, key)) for key in (self.rows, self.columns))
+            column = self.title(option(run.config, self.columns))
             failed, said = verdict(run, figures.get(str(run.path), {}), self.limits)
-            picture = pictured(run, self.task, self.n, plugins)
-            cells.setdefault((row, column), []).append(Cell(picture, said, failed))
+            for task in self.tasks:
+                row = self.title(task if self.rows == "task" else option(run.config, self.rows))
+                words = said if task == self.tasks[0] else ""  # once below its pictures
+                cells.setdefault((row, column), []).append(Cell(pictured(run, task, self.n, plugins), words, failed))
         rows, columns = (
-            as_worded(dict.fromkeys(place[axis] for place in cells), map(self.title, worded(config, key)))
-            for axis, key in enumerate((self.rows, self.columns))
+            as_worded(dict.fromkeys(place[axis] for place in cells), map(self.title, order))
+            for axis, order in enumerate(
+                (self.tasks if self.rows == "task" else worded(config, self.rows), worded(config, self.columns))
+            )
         )
         path = folder / "montage.png"
-        title = str(config.hydra.runtime.choices.get("experiment") or self.task)
+        title = str(config.hydra.runtime.choices.get("experiment") or self.tasks[0])
         montage(path, rows, columns, cells, title, self.size)
-        self.tell(rows, columns, cells)
+        self.tell(rows[:1] if self.rows == "task" else rows, columns, cells)
         print(path)
 
     def title(self, value: Any) -> str:
