@@ -92,7 +92,7 @@ def way_of_training(config: Config) -> Iterator[ConfigError]:
         what = "loss of games is its critic(real, fake) and generator(fake, real)"
         what = what if game else "likelihood objective is its __call__(model, batch, step)"
         yield error(config, "loss", f"{loss.name} has no {' and no '.join(missing)}; a {what}")
-    own = {"terms": "elbo", "reconstruction": "reconstruction"}
+    own = {"joint_bound": "semi_supervised", "terms": "elbo", "reconstruction": "reconstruction"}
     own |= {} if model.constants.get("frozen") else {"quantisation": "vector_quantised"}  # else its codes are given
     fitting = next((name for method, name in own.items() if method in model.methods), "nll")
     if not game and "Likelihood" in training.bases and "critic" in loss.methods:
