@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -10,14 +10,30 @@ from torch import Tensor
 from genlab.errors import ConfigError
 from genlab.models.vae.inferred import Inferred
 
-if TYPE_CHECKING:
-    from genlab.models.vae.vae import VAE
-
 Gradient = Literal["reparameterised", "reinforce"]
 
 
+class Weighable(Protocol):
+    """What a model can say of codes that are drawn of any posterior, as ``VAE`` does."""
+
+    flow: Any
+    """What follows the posterior's Gaussian; None for nothing."""
+
+    def draw(self, inferred: Inferred, k: int = 1) -> tuple[Tensor, Tensor]:
+        """z_i ~ q(z | x), (k, B, Z), and log q(z_i | x), (k, B)."""
+        ...
+
+    def log_likelihoods(self, x: Tensor, z: Tensor, y: Tensor | None) -> Tensor:
+        """log p(x | z_i), (k, B)."""
+        ...
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """log p(z_i), (k, B)."""
+        ...
+
+
 def ascend(
-    model: VAE,
+    model: Weighable,
     start: Inferred,
     x: Tensor,
     y: Tensor | None = None,
@@ -53,7 +69,7 @@ def ascend(
 
 
 def rise(
-    model: VAE,
+    model: Weighable,
     inferred: Inferred,
     x: Tensor,
     y: Tensor | None = None,
