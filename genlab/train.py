@@ -151,7 +151,7 @@ def resumable(last: Path) -> str:
     if last.is_file():
         return f"the last good checkpoint is {last}"
     beside = checkpoint.others(last)  # best.ckpt may be written before the first last.ckpt is
-    if "beside it" not in beside:
+    if "beside it:" not in beside:
         return "there is no checkpoint yet"
     return f"there is no {last.name} yet{beside} (weights alone)"
 

@@ -72,9 +72,8 @@ class GSN(nn.Module):
     ):
         super().__init__()
         if spec.levels != 2:
-            data = "continuous" if spec.levels is None else f"of {spec.levels} levels"
-            reason = f"a GSN takes two levels, and these data are {data}; data.binarize=static makes them two"
-            raise ConfigError("model", "gsn", reason)
+            reason = "takes binary data, as images are by data.binarize=static; these are "
+            raise ConfigError("model", "gsn", reason + (f"of {spec.levels} levels" if spec.levels else "continuous"))
         if not hidden or min(hidden) < 1:
             raise ConfigError("model.hidden", hidden, "at least one layer, of one unit or more")
         if walkback < (least := len(hidden) // 2 + 1):
