@@ -223,3 +223,14 @@ def test_nll_prefers_the_exact_likelihood() -> None:
 def test_elbo_refuses_negative_settings(key: str) -> None:
     with pytest.raises(ConfigError, match=f"loss.{key}=-1"):
         ELBO(**{key: -1})
+
+
+def test_weights_start_with_the_variance_of_their_inputs_kept_or_as_torch_has_them() -> None:
+    torch.manual_seed(0)
+    spec = Spec("image", (1, 16, 16), 2)
+    for start, variance in (("he", 2 / 256), ("torch", 1 / (3 * 256))):  # of uniform numbers within 1 / sqrt(inputs)
+        first = mlp.Encoder(spec, 4, start=start).layers[0]
+        assert math.isclose(first.weight.var().item(), variance, rel_tol=0.03)
+        assert (first.bias.abs().max() == 0) == (start == "he")
+    with pytest.raises(ConfigError, match="he and torch"):
+        mlp.Decoder(spec, 2, 1, start="tourch")
